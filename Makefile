@@ -1,0 +1,55 @@
+# Recipes for people and for CI. Each says in one line what it does; `make` alone lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where cargo puts what it builds; CI points it outside the clone.
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+PICTOR := $(TARGET_DIR)/release/pictor
+# Tests and the demo want the same folder of sample photographs.
+PHOTOS ?=
+SAMPLE_PHOTOS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pictor/demo-photos
+NEXTEST_VERSION := 0.9.143
+DENY_VERSION := 0.20.2
+
+.PHONY: help build demo test check audit bench fmt tools-test tools-check
+
+help: ## list the recipes
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+build: ## install what compiling needs, build the release binary
+	@scripts/system-packages build
+	cargo build --release --locked
+
+demo: build ## index a folder of real photographs and search it (PHOTOS=dir for your own)
+	@scripts/demo "$(PICTOR)" "$(PHOTOS)" "$(SAMPLE_PHOTOS)"
+
+test: tools-test ## run every test, after installing what they need
+	@scripts/fetch-demo-photos "$(SAMPLE_PHOTOS)"
+	ORT_DYLIB_PATH="$$(scripts/fetch-onnxruntime)" PICTOR_SAMPLE_PHOTOS="$(SAMPLE_PHOTOS)" \
+	  cargo nextest run --release --locked --workspace
+	cargo test --release --locked --workspace --doc
+
+check: tools-check ## formatting, lints, dependency licences and sources, documentation
+	cargo fmt --all -- --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo deny --locked check bans licenses sources
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --document-private-items
+
+audit: tools-check ## known vulnerabilities in dependencies (fetches the RustSec database from GitHub)
+	cargo deny --locked check advisories
+
+bench: build ## run the benchmarks; results go to benches/runs/
+	@benches/run "$(PICTOR)"
+
+fmt: ## format the code
+	cargo fmt --all
+
+tools-test:
+	@scripts/system-packages build page
+	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest@$(NEXTEST_VERSION)
+
+tools-check:
+	@scripts/system-packages build
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@$(DENY_VERSION)

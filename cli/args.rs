@@ -1,0 +1,329 @@
+//! The command line as people type it: parsing only, nothing is opened or decided here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pictor_ann::IndexKind;
+use pictor_encoders::RuntimeChoice;
+
+/// Search your photographs with words, with an image, or with both.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pictor",
+    version,
+    propagate_version = true,
+    after_help = "Start here:\n  \
+        pictor index ~/Pictures --index ~/pictor      encode every photo of a folder\n  \
+        pictor search --index ~/pictor dogs in snow   ranked results in the terminal\n  \
+        pictor serve --index ~/pictor                 the same in a browser\n\n\
+        Exit codes: 0 done, 1 nothing found, 2 wrong usage or an error, 3 done but files were skipped (with --strict)."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Print one JSON document on standard output instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Draw no progress bar and print no notes on standard error; errors are still printed.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Encode photographs and add them to an index; a second run looks only at what changed.
+    Index(IndexArgs),
+    /// Rank the images of an index by words, by an image, or by both.
+    Search(SearchArgs),
+    /// Open an index to a browser: a search page and a JSON API.
+    Serve(ServeArgs),
+    /// Measure retrieval quality on a captioned set.
+    #[command(subcommand)]
+    Eval(EvalCommand),
+    /// Write the vectors of images or texts to a NumPy file.
+    #[command(subcommand)]
+    Embed(EmbedCommand),
+    /// Show what an index holds: model, generation, segments, bytes, skipped files.
+    Inspect(InspectArgs),
+    /// Show what this machine offers: runtimes, CPU features, model search path.
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell.
+    ///
+    /// For bash: pictor completions bash > ~/.local/share/bash-completion/completions/pictor
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which index.
+#[derive(Debug, Args)]
+pub struct IndexDir {
+    /// The index folder.
+    #[arg(long, value_name = "DIR", env = "PICTOR_INDEX")]
+    pub index: PathBuf,
+}
+
+/// How a model is run.
+#[derive(Debug, Args)]
+pub struct RuntimeArgs {
+    /// What runs the model: `auto` takes ONNX Runtime when its library is found and tract otherwise; a runtime that is
+    /// named and missing is an error.
+    #[arg(long, value_name = "RUNTIME", default_value_t = RuntimeChoice::Auto, env = "PICTOR_RUNTIME")]
+    pub runtime: RuntimeChoice,
+
+    /// Threads for preparing images and running the model; 0 takes every core.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// Which model, and how it is run.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// A model by name (bundled or on the search path that `pictor doctor` prints) or by folder.
+    #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MODEL")]
+    pub model: String,
+
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+/// `pictor index`.
+#[derive(Debug, Args)]
+pub struct IndexArgs {
+    /// Folders (searched through all their subfolders) and single files: JPEG, PNG, WebP, GIF, BMP.
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub index: IndexDir,
+
+    /// Captions to search by words: COCO captions JSON, Karpathy JSON, a Flickr token file, or CSV/TSV of file name and caption.
+    #[arg(long, value_name = "FILE")]
+    pub captions: Option<PathBuf>,
+
+    /// How vectors are searched: auto, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:IVF64,Flat).
+    /// Set when the index is made and kept in it; `auto` chooses by size.
+    #[arg(long, value_name = "KIND")]
+    pub index_kind: Option<KindArg>,
+
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// Images the model encodes at a time.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub batch: u16,
+
+    /// Remove images of these sources whose files are gone.
+    #[arg(long)]
+    pub prune: bool,
+
+    /// Exit with code 3 when a file was skipped.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// An index kind, or `auto`.
+#[derive(Clone, Debug)]
+pub struct KindArg(pub Option<IndexKind>);
+
+impl std::str::FromStr for KindArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self(None)),
+            named => named.parse().map(|kind| Self(Some(kind))).map_err(|e: pictor_ann::AnnError| e.to_string()),
+        }
+    }
+}
+
+/// What the words of a query are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// The image itself: cosine similarity of embeddings.
+    Vector,
+    /// Captions and file names: BM25.
+    Text,
+    /// Both, fused by reciprocal rank.
+    Hybrid,
+}
+
+/// `pictor search`.
+#[derive(Debug, Args)]
+pub struct SearchArgs {
+    /// What to look for, in plain words (quotes are optional).
+    #[arg(value_name = "QUERY")]
+    pub query: Vec<String>,
+
+    #[command(flatten)]
+    pub index: IndexDir,
+
+    /// Search by this image; together with words, by both.
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+
+    /// Run every line of this file as a query of its own.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "image"])]
+    pub queries: Option<PathBuf>,
+
+    /// Results to return.
+    #[arg(short, value_name = "K", default_value_t = 10)]
+    pub k: usize,
+
+    /// What words are compared with.
+    #[arg(long, value_enum, default_value_t = ModeArg::Vector)]
+    pub mode: ModeArg,
+
+    /// Search effort: efSearch of an HNSW index, nprobe of an IVF index. More finds more and takes longer.
+    #[arg(long, value_name = "N")]
+    pub effort: Option<usize>,
+
+    /// Say how each score came about.
+    #[arg(long)]
+    pub explain: bool,
+
+    /// Write a contact sheet: one HTML file with the queries and the images found.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// The model the index was made with, when it is not on the search path.
+    #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]
+    pub model: Option<String>,
+
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+/// `pictor serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub index: IndexDir,
+
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7878")]
+    pub addr: SocketAddr,
+
+    /// The model the index was made with, when it is not on the search path.
+    #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]
+    pub model: Option<String>,
+
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+/// `pictor eval`.
+#[derive(Debug, Subcommand)]
+pub enum EvalCommand {
+    /// Text → image and image → text R@1/5/10 with any positive in the top K counting, as CLIP_benchmark defines it.
+    Retrieval(EvalRetrievalArgs),
+}
+
+/// `pictor eval retrieval`.
+#[derive(Debug, Args)]
+pub struct EvalRetrievalArgs {
+    /// Folder of the images that the captions name.
+    #[arg(long, value_name = "DIR", required_unless_present = "index")]
+    pub images: Option<PathBuf>,
+
+    /// Captions: official COCO captions JSON, Karpathy JSON or a Flickr token file, told apart by content.
+    #[arg(long, value_name = "FILE")]
+    pub captions: PathBuf,
+
+    /// Evaluate these images only: a file with one image name a line, or a split named in a Karpathy JSON (such as test).
+    #[arg(long, value_name = "LIST|NAME")]
+    pub split: Option<String>,
+
+    /// Take image vectors from this index and let it rank for text → image, as a search would.
+    #[arg(long, value_name = "DIR")]
+    pub index: Option<PathBuf>,
+
+    /// Search effort through `--index`.
+    #[arg(long, value_name = "N", requires = "index")]
+    pub effort: Option<usize>,
+
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// Images or texts the model encodes at a time.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub batch: u16,
+}
+
+/// `pictor embed`.
+#[derive(Debug, Subcommand)]
+pub enum EmbedCommand {
+    /// One row per image file, in the order given.
+    Images(EmbedImagesArgs),
+    /// One row per line of a text file, in order.
+    Texts(EmbedTextsArgs),
+}
+
+/// `pictor embed images`.
+#[derive(Debug, Args)]
+pub struct EmbedImagesArgs {
+    /// Image files.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub target: EmbedTarget,
+
+    /// Leave out files that cannot be read, and list them, instead of writing nothing.
+    #[arg(long)]
+    pub skip_bad: bool,
+}
+
+/// `pictor embed texts`.
+#[derive(Debug, Args)]
+pub struct EmbedTextsArgs {
+    /// A UTF-8 text file, one text a line; `-` reads standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    #[command(flatten)]
+    pub target: EmbedTarget,
+}
+
+/// Where vectors go and which model makes them.
+#[derive(Debug, Args)]
+pub struct EmbedTarget {
+    /// The NumPy file to write: float32, shape (rows, dim), C order, rows of L2 norm 1.
+    #[arg(long, value_name = "FILE.npy")]
+    pub out: PathBuf,
+
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// Images or texts the model encodes at a time.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub batch: u16,
+}
+
+/// `pictor inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    pub index: IndexDir,
+
+    /// List every skipped file with its reason.
+    #[arg(long)]
+    pub skipped: bool,
+
+    /// Read every vector file and check its checksum.
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// `pictor doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+}

@@ -1,0 +1,24 @@
+//! The words every other crate of Pictor speaks.
+//!
+//! What lives here: ids ([`ImageId`], [`Generation`]), ranked results ([`Score`], [`Hit`]), vectors that are known to be
+//! comparable ([`EmbeddingBatch`], [`EncoderSpec`]), what is known of an image ([`ImageRecord`]), what a caption file says
+//! ([`parse_captions`]) and the two seams behind which models live ([`Encoder`], [`Matcher`]).
+//!
+//! What never lives here: I/O, threads, a heavy dependency. A type belongs in this crate when at least two others need it;
+//! otherwise it stays with the code that owns its invariant.
+
+mod captions;
+mod embedding;
+mod encoder;
+mod id;
+mod record;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use captions::{CaptionEntry, CaptionsError, parse_captions};
+pub use embedding::{EmbeddingBatch, EmbeddingError, UNIT_TOLERANCE, dot};
+pub use encoder::{
+    DecodeError, EncodeError, Encoder, EncoderSpec, MatchScore, Matcher, PreparedImage, RasterSize,
+};
+pub use id::{Generation, Hit, ImageId, Score};
+pub use record::{ContentHash, ImageRecord};

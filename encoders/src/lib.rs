@@ -1,0 +1,1 @@
+//! Image bytes or text in, unit vectors out.

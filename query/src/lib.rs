@@ -1,0 +1,1 @@
+//! From a request to ranked hits; synchronous; knows no HTTP.

@@ -1,0 +1,1 @@
+//! What is on disk and what is true after a crash.

@@ -1,0 +1,1 @@
+//! The only home of HTTP, wire types and tokio.
