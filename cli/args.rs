@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use pictor_ann::IndexKind;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use pictor_ann::{AnnError, IndexKind};
 use pictor_encoders::RuntimeChoice;
+use pictor_query::Mode;
+use pictor_storage::KindChoice;
 
 /// Search your photographs with words, with an image, or with both.
 #[derive(Debug, Parser)]
@@ -74,7 +77,8 @@ pub struct IndexDir {
 pub struct RuntimeArgs {
     /// What runs the model: `auto` takes ONNX Runtime when its library is found and tract otherwise; a runtime that is
     /// named and missing is an error.
-    #[arg(long, value_name = "RUNTIME", default_value_t = RuntimeChoice::Auto, env = "PICTOR_RUNTIME")]
+    #[arg(long, default_value_t = RuntimeChoice::Auto, env = "PICTOR_RUNTIME",
+          value_parser = names::<RuntimeChoice>(&["auto", "tract", "onnxruntime"]))]
     pub runtime: RuntimeChoice,
 
     /// Threads for preparing images and running the model; 0 takes every core.
@@ -109,8 +113,8 @@ pub struct IndexArgs {
 
     /// How vectors are searched: auto, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:IVF64,Flat).
     /// Set when the index is made and kept in it; `auto` chooses by size.
-    #[arg(long, value_name = "KIND")]
-    pub index_kind: Option<KindArg>,
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    pub index_kind: Option<KindChoice>,
 
     #[command(flatten)]
     pub model: ModelArgs,
@@ -128,30 +132,19 @@ pub struct IndexArgs {
     pub strict: bool,
 }
 
-/// An index kind, or `auto`.
-#[derive(Clone, Debug)]
-pub struct KindArg(pub Option<IndexKind>);
-
-impl std::str::FromStr for KindArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self(None)),
-            named => named.parse().map(|kind| Self(Some(kind))).map_err(|e: pictor_ann::AnnError| e.to_string()),
-        }
+fn kind(text: &str) -> Result<KindChoice, AnnError> {
+    match text {
+        "auto" => Ok(KindChoice::Auto),
+        named => named.parse::<IndexKind>().map(KindChoice::Fixed),
     }
 }
 
-/// What the words of a query are compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ModeArg {
-    /// The image itself: cosine similarity of embeddings.
-    Vector,
-    /// Captions and file names: BM25.
-    Text,
-    /// Both, fused by reciprocal rank.
-    Hybrid,
+/// Parses a value by its own `FromStr`; the names are listed in help and completions.
+fn names<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
 /// `pictor search`.
@@ -176,9 +169,10 @@ pub struct SearchArgs {
     #[arg(short, value_name = "K", default_value_t = 10)]
     pub k: usize,
 
-    /// What words are compared with.
-    #[arg(long, value_enum, default_value_t = ModeArg::Vector)]
-    pub mode: ModeArg,
+    /// What words are compared with: the images themselves (vector: cosine similarity), captions and file names (text: BM25),
+    /// or both (hybrid: reciprocal rank fusion).
+    #[arg(long, default_value_t = Mode::Vector, value_parser = names::<Mode>(&["vector", "text", "hybrid"]))]
+    pub mode: Mode,
 
     /// Search effort: efSearch of an HNSW index, nprobe of an IVF index. More finds more and takes longer.
     #[arg(long, value_name = "N")]
@@ -229,8 +223,8 @@ pub enum EvalCommand {
 #[derive(Debug, Args)]
 pub struct EvalRetrievalArgs {
     /// Folder of the images that the captions name.
-    #[arg(long, value_name = "DIR", required_unless_present = "index")]
-    pub images: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    pub images: PathBuf,
 
     /// Captions: official COCO captions JSON, Karpathy JSON or a Flickr token file, told apart by content.
     #[arg(long, value_name = "FILE")]
@@ -238,9 +232,10 @@ pub struct EvalRetrievalArgs {
 
     /// Evaluate these images only: a file with one image name a line, or a split named in a Karpathy JSON (such as test).
     #[arg(long, value_name = "LIST|NAME")]
-    pub split: Option<String>,
+    pub split: Option<PathBuf>,
 
-    /// Take image vectors from this index and let it rank for text → image, as a search would.
+    /// Take the image vectors from this index and let it rank for text → image, as a search would; every image of the
+    /// index competes.
     #[arg(long, value_name = "DIR")]
     pub index: Option<PathBuf>,
 

@@ -1,2 +1,50 @@
-//! The `pictor` binary.
-fn main() {}
+//! The `pictor` binary: parse, do one command, turn what happened into an exit code.
+//!
+//! This package is the only place that wires concrete types together (an encoder from `encoders`, a store from `storage`,
+//! an engine from `query`); every command is one file under `commands/`.
+
+mod args;
+mod bar;
+mod commands;
+mod contact_sheet;
+mod embed_files;
+mod exit;
+mod output;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+use exit::Outcome;
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.json, cli.quiet);
+    match wiring::check_cpu().and_then(|()| run(cli.command, &output)) {
+        Ok(outcome) => outcome.into(),
+        Err(error) if output::is_broken_pipe(&error) => Outcome::Done.into(),
+        Err(error) => {
+            output.error(&error);
+            Outcome::Failed.into()
+        }
+    }
+}
+
+fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Index(args) => commands::index::run(args, output),
+        Command::Search(args) => commands::search::run(args, output),
+        Command::Serve(args) => commands::serve::run(args, output),
+        Command::Eval(args::EvalCommand::Retrieval(args)) => commands::eval::run(args, output),
+        Command::Embed(args) => commands::embed::run(args, output),
+        Command::Inspect(args) => commands::inspect::run(args, output),
+        Command::Doctor(args) => commands::doctor::run(args, output),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "pictor", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+    }
+}

@@ -1,1 +1,20 @@
-//! Integration tests.
+//! The whole of Pictor from outside: one binary, so that it links once.
+//!
+//! Where to add a test:
+//! - `layers`: who may depend on whom, read from the manifests
+//! - `journey`: the commands as a user runs them, from photographs to ranked results
+//! - `mistakes`: what a user gets wrong, and what the error says
+//! - `crash`: a process killed in the middle of its work
+//! - `serve`: the service as a program sees it
+//! - `quality`: figures on real photographs; says so when the photographs are absent
+//!
+//! What concerns one crate is tested in that crate.
+
+mod support;
+
+mod crash;
+mod journey;
+mod layers;
+mod mistakes;
+mod quality;
+mod serve;

@@ -40,7 +40,7 @@ pub enum CaptionsError {
     #[error("the caption file names no image")]
     Empty,
     /// Starts like JSON and is not, or lacks a field that its layout must have.
-    #[error("not a caption file in JSON: {0}; expected COCO captions, or a Karpathy split")]
+    #[error("not a caption file in JSON; expected COCO captions, or a Karpathy split")]
     Json(#[from] serde_json::Error),
     /// JSON of another kind, such as COCO instances.
     #[error(
@@ -318,6 +318,8 @@ impl Columns {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, Vec<String>)> {
@@ -371,6 +373,7 @@ mod tests {
     #[test]
     fn says_where_it_went_wrong() {
         let error = |text: &str| parse_captions(text).expect_err(text).to_string();
+        let cause = |text: &str| parse_captions(text).expect_err(text).source().expect(text).to_string();
         assert!(matches!(parse_captions(" \n"), Err(CaptionsError::Empty)));
         assert!(matches!(parse_captions("image,caption\n"), Err(CaptionsError::Empty)));
         assert!(matches!(parse_captions("[]"), Err(CaptionsError::Empty)));
@@ -379,7 +382,7 @@ mod tests {
         assert!(error("a.jpg\tA\n\t B").starts_with("line 2: the image name is empty"));
         assert!(error("a.jpg,A\nb.jpg,one,two").starts_with("line 2: 3 columns instead of 2"));
         assert!(error("just words").starts_with("line 1: 1 columns instead of 2"));
-        assert!(error(r#"[{"image": "a.jpg"}]"#).contains("missing field `caption`"));
+        assert!(cause(r#"[{"image": "a.jpg"}]"#).contains("missing field `caption`"));
         assert!(
             error(
                 r#"{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "bbox": []}]}"#

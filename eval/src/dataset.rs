@@ -176,8 +176,7 @@ mod tests {
     fn read(dir: &tempfile::TempDir, split: Option<&str>) -> Result<Dataset, EvalError> {
         let at = |name: &str| dir.path().join(name);
         // A split argument is a file of the folder where there is one, else a name.
-        let split =
-            split.map(|name| if at(name).exists() { at(name) } else { PathBuf::from(name) });
+        let split = split.map(|name| if at(name).exists() { at(name) } else { PathBuf::from(name) });
         Dataset::read(&at("captions"), &at("images"), split.as_deref())
     }
 
@@ -259,7 +258,9 @@ mod tests {
         let dir = folder(&["a.jpg"], FLICKR);
         fs_err::write(dir.path().join("dev.txt"), "a.jpg\nzebra.jpg\n").unwrap();
         let error = read(&dir, Some("dev.txt")).unwrap_err();
-        assert!(matches!(&error, EvalError::NotInCaptions { count: 1, first, .. } if first == &["zebra.jpg"]));
+        assert!(
+            matches!(&error, EvalError::NotInCaptions { count: 1, first, .. } if first == &["zebra.jpg"])
+        );
     }
 
     #[test]

@@ -21,11 +21,7 @@ pub enum EvalError {
         source: CaptionsError,
     },
     /// The split is neither a file nor a split that the caption file knows.
-    #[error(
-        "split '{split}' is no file, and {} {}; give a list file (one image name per line) or one of those names",
-        .captions.display(),
-        if .known.is_empty() { "names no splits".into() } else { format!("has the splits {}", .known.join(", ")) }
-    )]
+    #[error("split '{split}' is no file, and {} {}", .captions.display(), known_splits(.known))]
     UnknownSplit {
         /// What was asked for.
         split: String,
@@ -108,7 +104,9 @@ pub enum EvalError {
         expected: usize,
     },
     /// A caption is said to belong to an image that is not there.
-    #[error("caption {caption} belongs to image {image}, but there are only {images} images (counted from 0)")]
+    #[error(
+        "caption {caption} belongs to image {image}, but there are only {images} images (counted from 0)"
+    )]
     NoSuchImage {
         /// Index of the caption.
         caption: usize,
@@ -118,7 +116,9 @@ pub enum EvalError {
         images: usize,
     },
     /// A ranking is too short to say what R@10 is.
-    #[error("the ranking of caption {caption} has {received} images, R@10 needs {expected}; search with k ≥ {expected}")]
+    #[error(
+        "the ranking of caption {caption} has {received} images, R@10 needs {expected}; search with k ≥ {expected}"
+    )]
     ShortRanking {
         /// Index of the caption.
         caption: usize,
@@ -127,4 +127,14 @@ pub enum EvalError {
         /// Images needed: 10, or all when there are fewer.
         expected: usize,
     },
+}
+
+fn known_splits(known: &[String]) -> String {
+    match known {
+        [] => "names no splits; give a list file (one image name per line)".into(),
+        known => format!(
+            "has the splits {}; give one of those, or a list file (one image name per line)",
+            known.join(", ")
+        ),
+    }
 }

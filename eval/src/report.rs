@@ -74,14 +74,19 @@ impl fmt::Display for RetrievalReport {
         let title = ["", "R@1", "R@5", "R@10", "median rank", "mean rank"];
         let [a, b, c, d, e, g] = title;
         writeln!(f, "{a:<14}{b:>7}{c:>7}{d:>7}{e:>14}{g:>12}")?;
-        for (name, recall) in [("text → image", &self.text_to_image), ("image → text", &self.image_to_text)] {
+        for (name, recall) in [("text → image", &self.text_to_image), ("image → text", &self.image_to_text)]
+        {
             let Recall { r1, r5, r10, median_rank, mean_rank } = recall;
             let (median, mean) = (number(*median_rank), number(*mean_rank));
             writeln!(f, "{name:<14}{r1:>7.1}{r5:>7.1}{r10:>7.1}{median:>14}{mean:>12}")?;
         }
         write!(f, "{} images, {} captions", self.images, self.captions)?;
         if self.images_without_captions > 0 {
-            write!(f, "; {} images without captions are ranked but are no queries", self.images_without_captions)?;
+            write!(
+                f,
+                "; {} images without captions are ranked but are no queries",
+                self.images_without_captions
+            )?;
         }
         write!(f, "\n{}", self.protocol)
     }

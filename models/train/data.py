@@ -14,7 +14,7 @@ import onnxruntime as ort
 from PIL import Image, ImageEnhance
 
 SIDE = 224
-VIEWS = 8  # view 0 is the plain image, the others are augmented
+VIEWS = 6  # view 0 is the plain image, the others are augmented
 CROP_AREA = (0.45, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
 JITTER = 0.3  # brightness, contrast and saturation factors lie in 1 +- JITTER; hue stays: captions name colours
@@ -88,6 +88,7 @@ def mobilenet_session(path, threads):
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0].name
     return lambda pixels: dict(zip(wanted, session.run(list(wanted.values()), {source: pixels})))

@@ -107,13 +107,15 @@ class ImageTower(nn.Module):
 
     def forward(self, block16, drop_cells=0.0):
         """`block16`: [B, 320, 7, 7]. `drop_cells` is the share of the 49 cells hidden from both pools (training)."""
-        cells = F.relu6(self.trunk.last(block16)).flatten(2).transpose(1, 2)  # [B, 49, 1280]
+        last = self.trunk.last  # a 1x1 convolution: the same as a linear layer over the cells
+        cells = F.linear(block16.flatten(2).transpose(1, 2), last.weight.flatten(1), last.bias)
+        cells = F.relu6(cells)  # [B, 49, 1280]
         if drop_cells > 0:
             keep = torch.rand(cells.shape[:2]).topk(round(49 * (1 - drop_cells)), dim=1).indices
-            cells = cells.gather(1, keep.unsqueeze(2).expand(-1, -1, cells.shape[2]))
+            cells = cells[torch.arange(len(cells))[:, None], keep]
         attention = self.score(cells).float().softmax(dim=1).to(cells.dtype)  # [B, cells, 8]
         by_head = cells.unflatten(2, (self.HEADS, -1))  # every head pools its own 160 channels
-        pooled = (attention.unsqueeze(3) * by_head).sum(1).flatten(1)
+        pooled = torch.einsum("bch,bchd->bhd", attention, by_head).flatten(1)
         features = self.norm(torch.cat([pooled, cells.mean(1)], dim=1))
         hidden = F.gelu(self.hidden(self.dropout(features)))
         return F.normalize(self.out(self.dropout(hidden)).float(), dim=1)
@@ -142,7 +144,13 @@ class Layer(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Token ids -> [B, 256] unit vectors: MiniLM layers, mean over real tokens, linear head."""
+    """Token ids -> [B, 256] unit vectors: MiniLM layers, mean over real tokens, linear head.
+
+    The embeddings and the first `FROZEN` layers keep their MiniLM weights, so that words which the captions never
+    use keep their meaning, and so that training can start from cached states.
+    """
+
+    FROZEN = 3
 
     def __init__(self, vocab, layers, context, width=384, dropout=0.1):
         super().__init__()
@@ -153,18 +161,26 @@ class TextTower(nn.Module):
         self.out = nn.Linear(width, DIM)
         self.dropout = nn.Dropout(dropout)
 
-    def pooled(self, ids, mask):
-        """Mean of the last hidden states over the real tokens: [B, 384]."""
-        x = self.tokens(ids) + self.positions.weight[: ids.shape[1]]
-        x = self.dropout(self.norm(x))
-        bias = (1.0 - mask[:, None, None, :].float()) * -1e4
-        for layer in self.layers:
-            x = layer(x, bias)
-        real = mask.unsqueeze(2).float()
-        return (x.float() * real).sum(1) / real.sum(1)
+    @staticmethod
+    def bias(mask):
+        return (1.0 - mask[:, None, None, :].float()) * -1e4
 
-    def forward(self, ids, mask):
-        return F.normalize(self.out(self.dropout(self.pooled(ids, mask))).float(), dim=1)
+    def lower(self, ids, mask):
+        """States after the frozen layers, [B, S, 384]."""
+        x = self.norm(self.tokens(ids) + self.positions.weight[: ids.shape[1]])
+        for layer in self.layers[: self.FROZEN]:
+            x = layer(x, self.bias(mask))
+        return x
+
+    def pooled(self, states, mask):
+        """Mean of the last hidden states over the real tokens: [B, 384]."""
+        for layer in self.layers[self.FROZEN :]:
+            states = layer(states, self.bias(mask))
+        real = mask.unsqueeze(2).float()
+        return (states.float() * real).sum(1) / real.sum(1)
+
+    def forward(self, states, mask):
+        return F.normalize(self.out(self.dropout(self.pooled(states, mask))).float(), dim=1)
 
     @classmethod
     def from_minilm(cls, folder, kept, layers, context):

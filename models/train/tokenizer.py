@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-from collections import Counter
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -19,35 +18,46 @@ def minilm_folder():
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def prune(captions, size):
+def full_tokenizer():
+    """The original tokenizer, without the truncation and padding its file asks for."""
+    tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def whole_words():
+    """Every whole lower-case English-looking word of the MiniLM vocabulary, in vocabulary order."""
+    vocab = full_tokenizer().get_vocab()
+    return [t for t in sorted(vocab, key=vocab.get) if t.isascii() and t.isalpha() and len(t) > 1]
+
+
+def prune(captions, extra, size):
     """(tokenizer, kept): the MiniLM tokenizer cut to `size` tokens, and the original id of each new id.
 
     Kept are the special tokens, every token of the training captions, every single character (so that an
-    unknown word falls apart into pieces), then whole words in vocabulary order, which is roughly by frequency.
+    unknown word falls apart into pieces), then words of `extra` in its order.
     """
     original = json.loads((minilm_folder() / "tokenizer.json").read_text())
     vocab = original["model"]["vocab"]
-    full = Tokenizer.from_str(json.dumps({**original, "truncation": None, "padding": None}))
-    seen = Counter(token for text in captions for token in full.encode(text, add_special_tokens=False).tokens)
-    kept = dict.fromkeys(SPECIALS + sorted(seen, key=vocab.get))
-    by_id = sorted(vocab, key=vocab.get)
-    kept.update(dict.fromkeys(t for t in by_id if len(t.removeprefix("##")) == 1))
+    full = full_tokenizer()
+    seen = {token for text in captions for token in full.encode(text, add_special_tokens=False).tokens}
+    letters = {token for token in vocab if len(token.removeprefix("##")) == 1}
+    kept = set(SPECIALS) | seen | letters
     if len(kept) > size:
         raise ValueError(f"{len(kept)} tokens are indispensable, more than the {size} asked for")
-    for token in by_id:
-        if len(kept) == size:
-            break
-        if token.isascii() and token.isalpha():
-            kept.setdefault(token)
-    tokens = SPECIALS + sorted(set(kept) - set(SPECIALS), key=vocab.get)
+    fill = [token for token in extra if token not in kept]
+    kept.update(fill[: size - len(kept)])
+    tokens = SPECIALS + sorted(kept - set(SPECIALS), key=vocab.get)
     ids = {token: i for i, token in enumerate(tokens)}
     pruned = {
         **original,
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {"id": ids[t], "content": t, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-            for t in SPECIALS
+            {**token, "id": ids[token["content"]]}
+            for token in original["added_tokens"]
+            if token["content"] in SPECIALS
         ],
         "model": {**original["model"], "vocab": ids},
     }

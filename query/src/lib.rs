@@ -1,1 +1,53 @@
-//! From a request to ranked hits; synchronous; knows no HTTP.
+//! From a request to ranked hits. Synchronous; knows no HTTP and no concrete model.
+//!
+//! [`Engine::search`] is the whole way, each step in a module of its own: check the request (`parse`), encode it once
+//! (`engine`), ask the retrievers on one snapshot (`retrieve`), combine their lists (`fuse`), fetch the records of the best
+//! (`hydrate`), and on request say where each score comes from (`explain`).
+//!
+//! What must stay true: everything in one response comes from one snapshot; a ranking is a function of the index and the request,
+//! never of timing; a request that cannot be answered as asked is an error, not a different answer.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use pictor_core::{ContentHash, Encoder, ImageRecord, RasterSize, testing::HashEncoder};
+//! use pictor_query::{Engine, SearchRequest};
+//! use pictor_storage::{KindChoice, Store};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path().join("photos.pictor");
+//! let encoder = Arc::new(HashEncoder::new(16));
+//! let store = Arc::new(Store::create(&dir, encoder.spec(), KindChoice::Auto)?);
+//! # let mut writer = store.writer()?;
+//! # let record = ImageRecord {
+//! #     uri: "/photos/dog.jpg".into(),
+//! #     content_hash: ContentHash([0; 32]),
+//! #     bytes: 3,
+//! #     modified_ns: None,
+//! #     size: RasterSize { width: 640, height: 480 },
+//! #     captions: Vec::new(),
+//! # };
+//! # writer.put(record, &encoder.vector(b"dog"))?;
+//! # writer.commit()?;
+//! # drop(writer);
+//! // … index some photographs …
+//! let engine = Engine::new(encoder, store)?;
+//! let response = engine.search(&SearchRequest { text: Some("dog".into()), ..Default::default() })?;
+//! assert_eq!(response.hits[0].uri, "/photos/dog.jpg");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod engine;
+mod error;
+mod explain;
+pub mod fuse;
+mod hydrate;
+mod parse;
+mod request;
+mod retrieve;
+
+pub use engine::Engine;
+pub use error::QueryError;
+pub use explain::{Evidence, Explanation};
+pub use parse::{MAX_EFFORT, MAX_K, MAX_TEXT_CHARS};
+pub use request::{Mode, RankedHit, SearchRequest, SearchResponse, Timings};

@@ -1,0 +1,155 @@
+//! HNSW: `hnsw_rs` builds the graph, we keep and walk it.
+//!
+//! Why not the crate's own dump and search: reloading borrows from the loader for as long as the index lives, its dump holds a
+//! second copy of every vector, and its filtered search may return fewer rows than exist. What is worth taking is the
+//! construction; the links it makes are exported once into a flat array (graph.rs) that is mapped when opened.
+//!
+//! Rows are inserted by one thread, in order: `hnsw_rs` draws levels from a fixed seed, so the same rows give the same file.
+//! @@SPEED@@
+
+use std::path::Path;
+
+use hnsw_rs::anndists::dist::distances::Distance;
+
+use crate::graph::{Graph, Links};
+use crate::refine::scan_is_cheaper;
+use crate::topk::Neighbor;
+use crate::{AnnError, IndexKind, Rows, SearchOptions, VectorIndex, check_query, dot, envelope, flat};
+
+/// `hnsw_rs` allows at most 16 layers; each holds 1/M of the rows below it.
+const MAX_LAYERS: usize = 16;
+
+/// Cosine distance of unit vectors.
+#[derive(Clone, Copy, Default)]
+struct OneMinusDot;
+
+impl Distance<f32> for OneMinusDot {
+    fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
+        // `hnsw_rs` asserts that distances are not negative, and rounding may bring the inner product of equal vectors above 1.
+        (1.0 - dot(a, b)).max(0.0)
+    }
+}
+
+/// Builds the graph and writes it.
+pub(crate) fn build(
+    kind: &IndexKind,
+    m: usize,
+    ef_construction: usize,
+    rows: &Rows,
+    path: &Path,
+) -> Result<(), AnnError> {
+    let mut writer = envelope::Writer::create(path, kind, rows)?;
+    if !rows.is_empty() {
+        let links = connect(m, ef_construction, rows);
+        // A row has at most 2M links on layer 0, and about as many on all others together as there are rows.
+        let limit = u32::MAX as usize / (2 * m + 1);
+        links.write(&mut writer)?.ok_or(AnnError::TooManyRows { rows: rows.len(), limit })?;
+    }
+    writer.finish()
+}
+
+/// Inserts all rows and reads back who was linked to whom.
+fn connect(m: usize, ef_construction: usize, rows: &Rows) -> Links {
+    let builder =
+        hnsw_rs::hnsw::Hnsw::<f32, OneMinusDot>::new(m, rows.len(), MAX_LAYERS, ef_construction, OneMinusDot);
+    for (row, vector) in rows.as_slice().chunks_exact(rows.dim()).enumerate() {
+        builder.insert_slice((vector, row));
+    }
+    // The highest layer each row is part of: its own, or higher where the first rows, linked before the upper layers had any
+    // of their own, serve as bridges.
+    let mut highest = vec![0; rows.len()];
+    let mut entry = (0, 0);
+    for point in builder.get_point_indexation() {
+        let (row, own) = (point.get_origin_id(), usize::from(point.get_point_id().0));
+        entry = entry.max((own, row));
+        highest[row] = own.max(highest[row]);
+        for (layer, list) in point.get_neighborhood_id().iter().enumerate().take(own + 1) {
+            for neighbour in list {
+                highest[neighbour.d_id] = layer.max(highest[neighbour.d_id]);
+            }
+        }
+    }
+    let mut lists = vec![Vec::new(); rows.len()];
+    for point in builder.get_point_indexation() {
+        let row = point.get_origin_id();
+        // Above that layer `hnsw_rs` notes which row it passed on the way down: nothing leads there, so nothing is lost.
+        let layers = point.get_neighborhood_id().into_iter().take(highest[row] + 1);
+        lists[row] =
+            layers.map(|list| list.into_iter().map(|neighbour| neighbour.d_id as u32).collect()).collect();
+    }
+    Links { entry: entry.1 as u32, lists }
+}
+
+/// A graph over rows. Default effort: `efSearch = max(64, 2k)`.
+pub(crate) struct Hnsw {
+    rows: Rows,
+    /// `None` over no rows.
+    graph: Option<Graph>,
+}
+
+impl Hnsw {
+    pub fn open(kind: &IndexKind, rows: Rows, path: &Path) -> Result<Self, AnnError> {
+        let payload = envelope::open(path, kind, &rows)?;
+        let graph = match rows.is_empty() {
+            true => None,
+            false => Some(
+                Graph::new(payload, rows.len())
+                    .map_err(|reason| AnnError::Damaged { path: path.into(), reason: reason.into() })?,
+            ),
+        };
+        Ok(Self { rows, graph })
+    }
+}
+
+impl VectorIndex for Hnsw {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn search(&self, query: &[f32], k: usize, opts: &SearchOptions<'_>) -> Result<Vec<Neighbor>, AnnError> {
+        let k = check_query(&self.rows, query, k, opts)?;
+        let allowed = opts.allow.map_or(self.rows.len(), crate::RowSet::len);
+        let beam = opts.effort.unwrap_or(64.max(2 * k)).max(k).min(self.rows.len());
+        let walkable = k > 0 && !scan_is_cheaper(allowed, self.rows.len(), beam);
+        if let Some(graph) = self.graph.as_ref().filter(|_| walkable) {
+            let mut found = graph.walk(&self.rows, query, beam, opts.allow);
+            found.truncate(k);
+            if found.len() == k {
+                return Ok(found);
+            }
+            // The walk met too few allowed rows: they hide in a part of the graph that no link leads to.
+        }
+        Ok(flat::scan(&self.rows, query, k, opts.allow))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RowSet;
+    use crate::tests::random_rows;
+
+    /// The walk itself, where `search` would have scanned.
+    #[test]
+    fn a_sparse_set_costs_a_longer_walk_and_not_its_recall() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("graph");
+        let rows = random_rows(4_000, 16, 21);
+        build(&IndexKind::HNSW, 16, 200, &rows, &path).unwrap();
+        let index = Hnsw::open(&IndexKind::HNSW, rows.clone(), &path).unwrap();
+        let graph = index.graph.as_ref().unwrap();
+        let queries = random_rows(40, 16, 22);
+        for keep in [1, 2, 10, 50, 500] {
+            let set = RowSet::from_fn(rows.len(), |row| row % keep == 0);
+            let mut found = 0;
+            for query in queries.as_slice().chunks_exact(16) {
+                let walked = graph.walk(&rows, query, 64, Some(&set));
+                assert!(walked.iter().all(|hit| set.contains(hit.row)) && walked.len() <= 64);
+                let exact = flat::scan(&rows, query, 8, Some(&set));
+                found += exact.iter().filter(|e| walked[..8].contains(e)).count();
+            }
+            let recall = found as f64 / (8 * queries.len()) as f64;
+            assert!(recall >= 0.95, "one in {keep}: recall@8 is {recall}");
+        }
+    }
+}

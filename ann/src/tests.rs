@@ -1,0 +1,394 @@
+//! Every kind against the oracle, and against hard inputs.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// SplitMix64 (Steele, Lea & Flood 2014): small, seeded, the same on every machine.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Close to a standard normal: the sum of four uniforms, scaled.
+    fn normal(&mut self) -> f32 {
+        let sum: f32 = (0..4).map(|_| (self.next() >> 40) as f32 / (1 << 24) as f32).sum();
+        (sum - 2.0) * 3.0_f32.sqrt()
+    }
+
+    fn unit(&mut self, dim: usize, centre: &[f32], spread: f32) -> Vec<f32> {
+        let raw: Vec<f32> =
+            (0..dim).map(|i| centre.get(i).unwrap_or(&0.0) + spread * self.normal()).collect();
+        let norm = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
+        raw.into_iter().map(|x| x / norm).collect()
+    }
+}
+
+/// `n` unit vectors without structure: the hardest case for every approximate index.
+pub(crate) fn random_rows(n: usize, dim: usize, seed: u64) -> Rows {
+    let mut random = Random::new(seed);
+    Rows::from_vec(dim, (0..n).flat_map(|_| random.unit(dim, &[], 1.0)).collect()).unwrap()
+}
+
+/// `n` unit vectors around √n centres, about as far from their centre as embeddings of similar photos, and `queries` more.
+fn clustered(n: usize, dim: usize, queries: usize, seed: u64) -> (Rows, Vec<Vec<f32>>) {
+    let mut random = Random::new(seed);
+    let centres: Vec<_> = (0..n.isqrt().max(1)).map(|_| random.unit(dim, &[], 1.0)).collect();
+    let spread = 0.8 / (dim as f32).sqrt();
+    let mut draw = || {
+        let centre = random.next() as usize % centres.len();
+        random.unit(dim, &centres[centre], spread)
+    };
+    let rows = (0..n).flat_map(|_| draw()).collect();
+    let queries = (0..queries).map(|_| draw()).collect();
+    (Rows::from_vec(dim, rows).unwrap(), queries)
+}
+
+fn kind(text: &str) -> IndexKind {
+    text.parse().unwrap()
+}
+
+fn built(kind: &IndexKind, rows: &Rows, dir: &Path) -> Result<Box<dyn VectorIndex>, AnnError> {
+    let path = dir.join(kind.to_string().replace([':', ','], "-"));
+    build(kind, rows, &path)?;
+    assert_eq!(path.exists(), *kind != IndexKind::Flat);
+    open(kind, rows.clone(), &path)
+}
+
+/// Share of the exact `k` best that `index` finds, and the checks that hold for every kind: the right number of hits, in order,
+/// allowed, scored exactly.
+fn recall(
+    index: &dyn VectorIndex,
+    rows: &Rows,
+    queries: &[Vec<f32>],
+    k: usize,
+    opts: &SearchOptions<'_>,
+) -> f64 {
+    let (mut found, mut wanted) = (0, 0);
+    for query in queries {
+        let hits = index.search(query, k, opts).unwrap();
+        let exact = flat::scan(rows, query, k.min(opts.allow.map_or(rows.len(), RowSet::len)), opts.allow);
+        assert_eq!(hits.len(), exact.len());
+        assert!(hits.is_sorted_by(|a, b| a.rank(b).is_lt()), "in order, no row twice");
+        for hit in &hits {
+            assert!(opts.allow.is_none_or(|set| set.contains(hit.row)));
+            assert_eq!(hit.score, dot(query, rows.row(hit.row).unwrap()));
+        }
+        wanted += exact.len();
+        found += exact.iter().filter(|e| hits.iter().any(|h| h.row == e.row)).count();
+    }
+    found as f64 / wanted.max(1) as f64
+}
+
+/// One of each class of index.
+const KINDS: [&str; 8] = [
+    "flat",
+    "hnsw",
+    "faiss:Flat",
+    "faiss:HNSW32",
+    "faiss:IVF64,Flat",
+    "faiss:IVF64,PQ16",
+    "faiss:SQ8",
+    "faiss:PCA32,IVF32,Flat",
+];
+
+/// Without those that take seconds to train.
+const QUICK: [&str; 6] = ["flat", "hnsw", "faiss:Flat", "faiss:HNSW32", "faiss:IVF8,Flat", "faiss:SQ8"];
+
+#[test]
+fn recall_of_every_kind_filtered_and_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rows, queries) = clustered(5_000, 64, 100, 1);
+    for text in KINDS {
+        let index = built(&kind(text), &rows, dir.path()).unwrap();
+        assert_eq!(index.len(), rows.len());
+        let floor = match text {
+            "flat" | "faiss:Flat" => 1.0,
+            "faiss:IVF64,PQ16" | "faiss:PCA32,IVF32,Flat" => 0.9,
+            _ => 0.95,
+        };
+        for share in [1.0, 0.5, 0.1, 0.01, 0.001] {
+            let mut random = Random::new(7);
+            let set = RowSet::from_fn(rows.len(), |_| (random.next() as f64) < share * u64::MAX as f64);
+            let allow = (share < 1.0).then_some(&set);
+            let opts = SearchOptions { allow, effort: None };
+            let recall = recall(&*index, &rows, &queries, 10, &opts);
+            println!("{text:24} {:5.1} % allowed: recall@10 {recall:.4}", share * 100.0);
+            assert!(recall >= floor, "{text} with {share} allowed: recall@10 is {recall}, expected {floor}");
+        }
+        let none = RowSet::empty(rows.len());
+        let opts = SearchOptions { allow: Some(&none), effort: None };
+        assert_eq!(index.search(&queries[0], 10, &opts).unwrap(), []);
+    }
+}
+
+/// Large enough that a filtered search asks the index instead of scanning.
+#[test]
+fn an_index_is_searched_through_rows_that_are_not_allowed() {
+    let (rows, queries) = clustered(12_000, 16, 50, 2);
+    let set = RowSet::from_fn(rows.len(), |row| row % 2 == 1);
+    assert!(!refine::scan_is_cheaper(set.len(), rows.len(), 64));
+    let dir = tempfile::tempdir().unwrap();
+    for text in ["hnsw", "faiss:HNSW32", "faiss:IVF64,Flat", "faiss:SQ8"] {
+        let index = built(&kind(text), &rows, dir.path()).unwrap();
+        let recall = recall(&*index, &rows, &queries, 10, &SearchOptions { allow: Some(&set), effort: None });
+        assert!(recall >= 0.95, "{text}: recall@10 is {recall}");
+    }
+}
+
+#[test]
+fn more_effort_finds_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = random_rows(10_000, 32, 3);
+    let queries: Vec<_> = (0..50).map(|seed| Random::new(900 + seed).unit(32, &[], 1.0)).collect();
+    for text in ["hnsw", "faiss:HNSW32", "faiss:IVF64,Flat"] {
+        let index = built(&kind(text), &rows, dir.path()).unwrap();
+        let at = |effort| {
+            recall(&*index, &rows, &queries, 10, &SearchOptions { allow: None, effort: Some(effort) })
+        };
+        let (low, high) = (at(1), at(usize::MAX));
+        println!("{text} {low} {} {high}", at(64));
+        assert!(low < high && high > 0.99, "{text}: {low} {high}");
+        // Whatever was asked before, the same effort gives the same answer.
+        assert_eq!(at(1), low);
+    }
+}
+
+#[test]
+fn small_and_odd_shapes() {
+    let dir = tempfile::tempdir().unwrap();
+    for text in ["flat", "hnsw", "hnsw:4:8", "faiss:Flat", "faiss:HNSW32", "faiss:IVF1,Flat", "faiss:SQ8"] {
+        for (n, dim) in [(0, 8), (1, 8), (2, 1), (3, 7), (70, 33)] {
+            let rows = random_rows(n, dim, 4);
+            let index = built(&kind(text), &rows, dir.path()).unwrap();
+            assert_eq!((index.len(), index.is_empty()), (n, n == 0));
+            let query = Random::new(8).unit(dim, &[], 1.0);
+            for k in [0, 1, n, n + 1, 1_000_000, usize::MAX] {
+                for effort in [None, Some(0), Some(1), Some(usize::MAX)] {
+                    let hits = index.search(&query, k, &SearchOptions { allow: None, effort }).unwrap();
+                    assert_eq!(hits, flat::scan(&rows, &query, k.min(n), None), "{text} {n}x{dim} k {k}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn duplicates_come_back_in_row_order() {
+    let dir = tempfile::tempdir().unwrap();
+    // 6,000 rows, 20 of each of 300 vectors: enough rows for graphs to be walked.
+    let base = random_rows(300, 32, 5);
+    let data: Vec<f32> = (0..6_000_u32).flat_map(|row| base.row(row % 300).unwrap().to_vec()).collect();
+    let rows = Rows::from_vec(32, data).unwrap();
+    for text in QUICK {
+        let index = built(&kind(text), &rows, dir.path()).unwrap();
+        let mut complete = 0;
+        for vector in 0..300 {
+            let hits = index.search(base.row(vector).unwrap(), 20, &SearchOptions::default()).unwrap();
+            assert!(hits.is_sorted_by(|a, b| a.rank(b).is_lt()));
+            complete += usize::from(hits.iter().map(|hit| hit.row).eq((0..20).map(|i| i * 300 + vector)));
+        }
+        println!("{text}: {complete} of 300 complete");
+        assert!(complete >= 285, "{text}: {complete} of 300");
+    }
+    // All rows equal: any graph over them is as good as none.
+    let rows = Rows::from_vec(32, base.row(0).unwrap().repeat(4_000)).unwrap();
+    for text in QUICK {
+        let index = built(&kind(text), &rows, dir.path()).unwrap();
+        let hits = index.search(base.row(0).unwrap(), 50, &SearchOptions::default()).unwrap();
+        assert_eq!(hits.len(), 50, "{text}");
+    }
+}
+
+#[test]
+fn queries_that_do_not_fit_are_typed_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = random_rows(300, 16, 6);
+    for text in ["flat", "hnsw", "faiss:Flat", "faiss:IVF4,Flat"] {
+        let index = built(&kind(text), &rows, dir.path()).unwrap();
+        let search = |query: &[f32], allow| index.search(query, 5, &SearchOptions { allow, effort: None });
+        assert!(matches!(search(&[0.1; 15], None), Err(AnnError::Dimension { expected: 16, received: 15 })));
+        assert!(matches!(search(&[], None), Err(AnnError::Dimension { .. })));
+        let mut query = [0.25; 16];
+        query[3] = f32::NAN;
+        assert!(matches!(search(&query, None), Err(AnnError::QueryNotFinite { at: 3, .. })));
+        let other = RowSet::empty(299);
+        assert!(matches!(
+            search(&[0.25; 16], Some(&other)),
+            Err(AnnError::RowSet { expected: 300, received: 299 })
+        ));
+        // Finite, though no unit vectors: odd, but they have an order.
+        assert_eq!(search(&[0.0; 16], None).unwrap().len(), 5);
+        assert_eq!(search(&[f32::MAX; 16], None).unwrap().len(), 5);
+    }
+}
+
+#[test]
+fn what_cannot_be_built_is_a_typed_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    let rows = random_rows(100, 16, 7);
+    let fails = |factory: &str, rows: &Rows| {
+        let kind = IndexKind::Faiss { factory: factory.into() };
+        build(&kind, rows, &path).expect_err(factory)
+    };
+    for factory in ["nonsense", "IVF", "IVF64", "PQ5", "Flat,Flat,Flat", "IDMap,Flat", ","] {
+        let error = fails(factory, &rows);
+        assert!(matches!(error, AnnError::Faiss { .. }), "{factory}: {error:?}");
+        assert!(!error.to_string().contains(".cpp"), "{error}");
+    }
+    // A factory string is checked before there are rows.
+    assert!(matches!(fails("nonsense", &random_rows(0, 16, 0)), AnnError::Faiss { action: "make", .. }));
+
+    let error = fails("IVF128,Flat", &rows);
+    assert!(matches!(error, AnnError::TooFewRows { needed: 128, rows: 100, .. }));
+    assert!(error.to_string().contains("choose hnsw or flat"), "{error}");
+    let error = fails("IVF1024,Flat", &random_rows(1_000, 16, 7));
+    assert!(error.to_string().contains("choose IVF25 or fewer"), "{error}");
+    // A codebook has 256 entries; FAISS itself says so.
+    let error = fails("PQ4", &rows);
+    assert!(error.to_string().contains("100") && error.to_string().contains("256"), "{error}");
+
+    let bad = Rows::from_vec(2, vec![1.0, 0.0, f32::INFINITY, 0.0]).unwrap();
+    for text in QUICK {
+        assert!(matches!(build(&kind(text), &bad, &path), Err(AnnError::RowNotFinite { row: 1 })), "{text}");
+    }
+    let kind = IndexKind::Hnsw { m: 1, ef_construction: 10 };
+    assert!(matches!(build(&kind, &rows, &path), Err(AnnError::Kind { .. })));
+    let nowhere = dir.path().join("no/such/dir");
+    let error = build(&IndexKind::HNSW, &rows, &nowhere).unwrap_err();
+    assert!(matches!(error, AnnError::Io(_)) && error.to_string().contains("no/such/dir"), "{error}");
+}
+
+#[test]
+fn damaged_files_are_typed_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    let rows = random_rows(300, 16, 8);
+    for text in ["hnsw", "faiss:Flat", "faiss:HNSW32", "faiss:IVF4,Flat", "faiss:SQ8"] {
+        let kind = kind(text);
+        build(&kind, &rows, &path).unwrap();
+        let intact = fs_err::read(&path).unwrap();
+        let fails = |bytes: &[u8], what: &str| {
+            fs_err::write(&path, bytes).unwrap();
+            let error =
+                open(&kind, rows.clone(), &path).err().unwrap_or_else(|| panic!("{text}: {what} opened"));
+            assert!(matches!(error, AnnError::Damaged { .. }), "{text}: {what}: {error:?}");
+        };
+        for i in 0..40 {
+            fails(&intact[..intact.len() * i / 40], "truncated");
+            let mut flipped = intact.clone();
+            // Byte 8 to 11 is the version, which has an error of its own.
+            flipped[12 + (intact.len() - 13) * i / 40] ^= 1 << (i % 8);
+            fails(&flipped, "flipped");
+        }
+        fails(&[&intact[..], b"\0"].concat(), "extended");
+        fs_err::remove_file(&path).unwrap();
+        assert!(matches!(open(&kind, rows.clone(), &path), Err(AnnError::Io(_))));
+    }
+}
+
+#[test]
+fn other_rows_or_another_kind_are_a_mismatch() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    let rows = random_rows(300, 16, 9);
+    build(&IndexKind::HNSW, &rows, &path).unwrap();
+    let what = |kind: &str, rows: Rows| match open(&kind.parse().unwrap(), rows, &path).err() {
+        Some(AnnError::Mismatch { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(what("hnsw", random_rows(299, 16, 9)), "row count");
+    assert_eq!(what("hnsw", random_rows(150, 32, 9)), "dimension");
+    assert_eq!(what("hnsw:8:100", rows.clone()), "kind");
+    assert_eq!(what("faiss:Flat", rows), "kind");
+}
+
+#[test]
+fn the_same_rows_give_the_same_hnsw_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = random_rows(2_000, 16, 10);
+    let bytes = ["a", "b"].map(|name| {
+        build(&IndexKind::HNSW, &rows, &dir.path().join(name)).unwrap();
+        fs_err::read(dir.path().join(name)).unwrap()
+    });
+    assert!(bytes[0] == bytes[1]);
+}
+
+#[test]
+fn concurrent_searches_equal_serial_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rows, queries) = clustered(6_000, 32, 60, 11);
+    let set = RowSet::from_fn(rows.len(), |row| row % 4 != 0);
+    for text in QUICK {
+        let index = built(&kind(text), &rows, dir.path()).unwrap();
+        // Mixed efforts and filters, so that threads also compete for FAISS's parameters.
+        let all = |_| -> Vec<_> {
+            (queries.iter().enumerate())
+                .map(|(i, query)| {
+                    let allow = (i % 3 == 0).then_some(&set);
+                    let opts = SearchOptions { allow, effort: [None, Some(2), Some(100)][i % 3] };
+                    index.search(query, 5 + i % 7, &opts).unwrap()
+                })
+                .collect()
+        };
+        let serial = all(0);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..4).map(|i| scope.spawn(move || (0..5).map(|_| all(i)).collect::<Vec<_>>())).collect();
+            for thread in threads {
+                for concurrent in thread.join().unwrap() {
+                    assert!(concurrent == serial, "{text}");
+                }
+            }
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Whatever the shape, the filter and the effort: no panic, the right number, in order, exactly scored.
+    #[test]
+    fn every_kind_keeps_its_promises(
+        which in 0_usize..QUICK.len(),
+        n in 300_usize..900,
+        k in 0_usize..60,
+        keep in 1_u32..40,
+        effort in prop::option::of(0_usize..200),
+        seed in any::<u64>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = random_rows(n, 32, seed);
+        let index = built(&kind(QUICK[which]), &rows, dir.path()).unwrap();
+        let set = RowSet::from_fn(n, |row| row.wrapping_mul(seed as u32 | 1) % keep == 0);
+        let queries: Vec<_> = (0..3).map(|i| Random::new(seed ^ i).unit(32, &[], 1.0)).collect();
+        recall(&*index, &rows, &queries, k, &SearchOptions { allow: Some(&set), effort });
+        recall(&*index, &rows, &queries, k, &SearchOptions { allow: None, effort });
+    }
+}
+
+#[test]
+fn kinds_are_what_the_manifest_says() {
+    for (kind, json) in [
+        (IndexKind::Flat, r#"{"kind":"flat"}"#),
+        (IndexKind::HNSW, r#"{"kind":"hnsw","m":16,"ef_construction":200}"#),
+        (kind("faiss:IVF64,Flat"), r#"{"kind":"faiss","factory":"IVF64,Flat"}"#),
+    ] {
+        assert_eq!(serde_json::to_string(&kind).unwrap(), json);
+        assert_eq!(serde_json::from_str::<IndexKind>(json).unwrap(), kind);
+    }
+    assert!(serde_json::from_str::<IndexKind>(r#"{"kind":"annoy"}"#).is_err());
+    assert!(faiss_version().starts_with("1."), "{}", faiss_version());
+}

@@ -1,0 +1,9 @@
+//! One file per subcommand; each has `run(args, output)`.
+
+pub mod doctor;
+pub mod embed;
+pub mod eval;
+pub mod index;
+pub mod inspect;
+pub mod search;
+pub mod serve;

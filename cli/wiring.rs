@@ -1,0 +1,56 @@
+//! From arguments to the things a command works with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use pictor_encoders::{DualEncoder, ModelFolder, RuntimeOptions};
+use pictor_query::Engine;
+use pictor_storage::Store;
+
+use crate::args::{ModelArgs, RuntimeArgs};
+use crate::output::Output;
+
+/// FAISS is compiled for AVX2 and FMA (see `.cargo/config.toml`), so on an older CPU it would end the process with SIGILL.
+pub fn check_cpu() -> anyhow::Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+        bail!(
+            "this CPU has no AVX2 and FMA, which this build of pictor needs; build it from source without CXXFLAGS"
+        );
+    }
+    Ok(())
+}
+
+/// Opens a model and says what runs it.
+pub fn encoder(args: &ModelArgs, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
+    open_encoder(&args.model, &args.runtime, output)
+}
+
+fn open_encoder(model: &str, runtime: &RuntimeArgs, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
+    let folder = ModelFolder::find(model)?;
+    let options = RuntimeOptions { choice: runtime.runtime, threads: runtime.threads };
+    let encoder = DualEncoder::open(&folder, &options)?;
+    output.note(format_args!("model {model} on {}", encoder.runtime()));
+    Ok(Arc::new(encoder))
+}
+
+/// Opens an index with the model it was made with.
+///
+/// The model is read from the index, never guessed: `model` only says where to find it when it is a folder off the search path.
+pub fn engine(
+    index: &Path,
+    model: Option<&str>,
+    runtime: &RuntimeArgs,
+    output: &Output,
+) -> anyhow::Result<(Arc<Engine>, Arc<DualEncoder>)> {
+    let store = Arc::new(Store::open(index)?);
+    let recorded = store.spec().name.clone();
+    let encoder = match model {
+        Some(named) => open_encoder(named, runtime, output)?,
+        None => open_encoder(&recorded, runtime, output).with_context(|| {
+            format!("this index was made with the model '{recorded}'; say where it is with --model DIR")
+        })?,
+    };
+    Ok((Arc::new(Engine::new(encoder.clone(), store)?), encoder))
+}

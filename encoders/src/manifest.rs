@@ -1,0 +1,212 @@
+//! `pictor.json`: what a model folder says of itself.
+//!
+//! Everything that turns bytes or text into vectors is written there (files, graph inputs and outputs, preprocessing,
+//! tokenizer, dimension), so a new model is a new folder and never new code, and nothing is inferred from a name. It is read
+//! strictly: an unknown key is an error, because a misspelt `"filter"` that falls back to a default costs recall in silence.
+//!
+//! The fingerprint binds the description to the bytes of the files it names. It is stated in the file, computed again at
+//! open, and stored in every index; two vectors are comparable exactly when their fingerprints are equal.
+
+use std::path::{Component, Path};
+
+use pictor_core::EncoderSpec;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::ModelError;
+use crate::preprocess::{Preprocess, ResizeMode};
+
+/// File of a model folder that holds its [`ModelManifest`].
+pub const MANIFEST_FILE: &str = "pictor.json";
+
+/// The one format that this version reads and writes.
+const FORMAT: u32 = 1;
+
+/// Longest side of a model's input, pixels, and longest text, tokens: well past any published model, small enough that a
+/// wrong digit is an error and not an allocation of gigabytes.
+const MAX_INPUT_SIDE: u32 = 4096;
+const MAX_CONTEXT: usize = 65_536;
+
+/// A model folder's `pictor.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelManifest {
+    /// Version of this description; 1.
+    pub format: u32,
+    /// The model's name, for people.
+    pub name: String,
+    /// Which recipe the model follows (`clip`, `siglip`, …): informational, nothing is derived from it.
+    pub family: String,
+    /// Components of an embedding.
+    pub dim: usize,
+    /// Licence of the weights: an SPDX identifier or a sentence.
+    pub license: String,
+    /// The image tower.
+    pub image: ImageTower,
+    /// The text tower.
+    pub text: TextTower,
+    /// File with inputs and expected outputs for the tests, if the folder carries one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<String>,
+    /// BLAKE3 over the files and the parameters that decide what the vectors are; see [`fingerprint`].
+    pub fingerprint: String,
+}
+
+/// The graph that makes embeddings of images: f32 `[batch, 3, height, width]` to f32 `[batch, dim]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageTower {
+    /// ONNX file in the folder.
+    pub file: String,
+    /// Name of the graph's input.
+    pub input: String,
+    /// Name of the graph's output.
+    pub output: String,
+    /// From pixels to the input tensor.
+    pub preprocess: Preprocess,
+}
+
+/// The graph that makes embeddings of texts: i64 `[batch, sequence]`, once or twice, to f32 `[batch, dim]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextTower {
+    /// ONNX file in the folder.
+    pub file: String,
+    /// Name of the input that takes token ids.
+    pub input_ids: String,
+    /// Name of the input that takes 1 for tokens and 0 for padding; absent when the graph has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_mask: Option<String>,
+    /// Name of the graph's output.
+    pub output: String,
+    /// Tokenizer file in the folder (Hugging Face `tokenizer.json`).
+    pub tokenizer: String,
+    /// Most tokens of a text, special tokens included; longer texts are truncated and keep their last special token.
+    pub context_length: usize,
+    /// Token id that fills a text up to its length.
+    pub pad_id: u32,
+    /// To which length texts are filled up.
+    pub pad: Padding,
+}
+
+/// To which length the token ids of a text are filled up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Padding {
+    /// As long as the longest of a batch; the graph takes any length, and its mask hides the padding.
+    Longest,
+    /// Always [`TextTower::context_length`], as the model was trained (SigLIP, CLIP graphs of fixed length).
+    MaxLength,
+}
+
+impl ModelManifest {
+    /// Reads and checks the text of a `pictor.json`; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`ModelError::Manifest`] when it is not JSON, not format 1, or says something no model can be.
+    pub fn parse(json: &[u8], path: &Path) -> Result<Self, ModelError> {
+        let wrong = |reason: String| ModelError::Manifest { path: path.to_owned(), reason };
+        let value: Value = serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))?;
+        // Before the rest: a later format may well not parse as this one, and its version is the useful thing to say.
+        if value.get("format") != Some(&Value::from(FORMAT)) {
+            let received = value.get("format").unwrap_or(&Value::Null);
+            return Err(wrong(format!(
+                "format is {received}, expected {FORMAT}; a newer Pictor may read it"
+            )));
+        }
+        let manifest: Self = serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))?;
+        manifest.check().map_err(wrong)?;
+        Ok(manifest)
+    }
+
+    /// What makes the model's vectors comparable.
+    pub fn spec(&self) -> EncoderSpec {
+        EncoderSpec { name: self.name.clone(), dim: self.dim, fingerprint: self.fingerprint.clone() }
+    }
+
+    /// The files whose bytes the fingerprint covers, in its order.
+    pub(crate) fn files(&self) -> [&str; 3] {
+        [&self.image.file, &self.text.file, &self.text.tokenizer]
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Preprocess { height, width, resize, mean, std, .. } = &self.image.preprocess;
+        for (what, side) in [("height", *height), ("width", *width)] {
+            if !(1..=MAX_INPUT_SIDE).contains(&side) {
+                return Err(format!("image.preprocess.{what} is {side}, expected 1 to {MAX_INPUT_SIDE}"));
+            }
+        }
+        if *resize == ResizeMode::ShortestEdgeCenterCrop && height != width {
+            return Err(format!(
+                "image.preprocess is {width} × {height}; shortest-edge-center-crop makes squares only"
+            ));
+        }
+        if mean.iter().chain(std).any(|x| !x.is_finite()) || std.contains(&0.0) {
+            return Err("image.preprocess.mean and .std must be finite, and .std not zero".into());
+        }
+        if self.dim == 0 {
+            return Err("dim is 0".into());
+        }
+        if !(1..=MAX_CONTEXT).contains(&self.text.context_length) {
+            let length = self.text.context_length;
+            return Err(format!("text.context_length is {length}, expected 1 to {MAX_CONTEXT}"));
+        }
+        // A folder that came from elsewhere must not make us read outside it.
+        let inside = |name: &&str| {
+            !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+        };
+        match self.files().into_iter().find(|name| !inside(name)) {
+            Some(name) => Err(format!("'{name}' is not a file name inside the folder")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The fingerprint of a model: lower-case hexadecimal BLAKE3 over, for each of image file, text file and tokenizer, its name,
+/// a zero byte and the 32-byte BLAKE3 of its content; then the canonical JSON of `{"dim", "image", "text"}` as the manifest
+/// states them. `contents` are the three files in that order.
+///
+/// The name, licence and golden file do not count: they change nothing in a vector.
+pub(crate) fn fingerprint(json: &Value, files: [&str; 3], contents: [blake3::Hash; 3]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, content) in files.iter().zip(contents) {
+        hasher.update(name.as_bytes()).update(&[0]).update(content.as_bytes());
+    }
+    let mut canonical = String::from("{");
+    for (i, key) in ["dim", "image", "text"].into_iter().enumerate() {
+        canonical.push_str(&format!("{}\"{key}\":", if i == 0 { "" } else { "," }));
+        write_canonical(json.get(key).unwrap_or(&Value::Null), &mut canonical);
+    }
+    canonical.push('}');
+    hasher.update(canonical.as_bytes());
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Keys sorted, no spaces, UTF-8: Python's `json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)`.
+///
+/// Written out because `serde_json::Map` sorts its keys or not depending on a feature that any crate of a build may enable.
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            out.push('{');
+            for (i, (key, value)) in entries.into_iter().enumerate() {
+                out.push_str(if i == 0 { "" } else { "," });
+                write_canonical(&Value::from(key.as_str()), out);
+                out.push(':');
+                write_canonical(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                out.push_str(if i == 0 { "" } else { "," });
+                write_canonical(item, out);
+            }
+            out.push(']');
+        }
+        leaf => out.push_str(&leaf.to_string()),
+    }
+}

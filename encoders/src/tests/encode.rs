@@ -1,0 +1,136 @@
+//! What an encoder promises, on each runtime: row `i` of an answer depends on input `i` alone.
+
+use std::path::PathBuf;
+
+use pictor_core::{EmbeddingBatch, EncodeError, Encoder, dot};
+
+use super::{picture, runtimes};
+use crate::DualEncoder;
+use crate::decode::decode_rgb;
+
+/// A lossless file of a generated picture.
+fn bmp(width: u32, height: u32, seed: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture(width, height, seed).write_to(&mut bytes, image::ImageFormat::Bmp).unwrap();
+    bytes.into_inner()
+}
+
+const TEXTS: [&str; 7] = [
+    "a dog runs through the snow",
+    "",
+    "two children on a swing",
+    "a very long sentence about a man in a blue shirt who climbs a rock in the evening sun while others watch him",
+    "a dog runs through the snow",
+    "山の犬",
+    "cat",
+];
+
+/// Rows of both are the same vectors.
+fn assert_same(a: &EmbeddingBatch, b: &EmbeddingBatch, what: &str) {
+    assert_eq!(a.len(), b.len());
+    for (i, (x, y)) in a.rows().zip(b.rows()).enumerate() {
+        let worst = x.iter().zip(y).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "{what}: row {i} differs by {worst}");
+    }
+}
+
+fn alone<T>(items: &[T], encode: impl Fn(&T) -> EmbeddingBatch) -> EmbeddingBatch {
+    let mut all = encode(&items[0]);
+    items[1..].iter().for_each(|item| all.extend(&encode(item)).unwrap());
+    all
+}
+
+#[test]
+fn alone_or_in_a_batch_is_the_same() {
+    for encoder in runtimes() {
+        let name = encoder.runtime().name;
+        let texts = encoder.encode_texts(&TEXTS).unwrap();
+        assert_same(&texts, &alone(&TEXTS, |text| encoder.encode_texts(&[text]).unwrap()), name);
+        assert_eq!(texts.row(0), texts.row(4));
+
+        let sizes = [(64, 48), (224, 224), (10, 300), (1, 1), (300, 200)];
+        let images: Vec<_> =
+            sizes.iter().map(|&(w, h)| encoder.prepare_image(&bmp(w, h, w)).unwrap()).collect();
+        let batch = encoder.encode_images(&images).unwrap();
+        let by_one = alone(&images, |image| encoder.encode_images(std::slice::from_ref(image)).unwrap());
+        assert_same(&batch, &by_one, name);
+        for row in batch.rows().chain(texts.rows()) {
+            assert!((dot(row, row) - 1.0).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn batches_longer_than_a_runtime_takes_keep_their_order() {
+    for encoder in runtimes() {
+        let many: Vec<&str> = TEXTS.iter().copied().cycle().take(150).collect();
+        let long = encoder.encode_texts(&many).unwrap();
+        let short = encoder.encode_texts(&TEXTS).unwrap();
+        for (i, row) in long.rows().enumerate() {
+            assert!(dot(row, short.row(i % TEXTS.len()).unwrap()) > 0.9999);
+        }
+        let two = [bmp(64, 48, 1), bmp(48, 64, 2)].map(|bytes| encoder.prepare_image(&bytes).unwrap());
+        let many: Vec<_> = two.iter().cycle().take(37).cloned().collect();
+        let long = encoder.encode_images(&many).unwrap();
+        let short = encoder.encode_images(&two).unwrap();
+        assert!(dot(short.row(0).unwrap(), short.row(1).unwrap()) < 0.9999);
+        for (i, row) in long.rows().enumerate() {
+            assert!(dot(row, short.row(i % 2).unwrap()) > 0.9999);
+        }
+    }
+}
+
+#[test]
+fn empty_batches_give_empty_answers_and_wrong_sizes_give_errors() {
+    for encoder in runtimes() {
+        assert_eq!(encoder.encode_texts(&[]).unwrap().len(), 0);
+        assert_eq!(encoder.encode_images(&[]).unwrap().len(), 0);
+        let mut image = encoder.prepare_image(&bmp(4, 4, 0)).unwrap();
+        image.size.width = 225;
+        assert!(matches!(encoder.encode_images(&[image]), Err(EncodeError::Runtime { batch: 1, .. })));
+    }
+}
+
+#[test]
+fn a_text_query_does_not_load_the_image_tower() {
+    for encoder in runtimes() {
+        encoder.encode_texts(&["a dog"]).unwrap();
+        assert!(!encoder.image_is_loaded());
+        encoder.warm_up(true, false).unwrap();
+        assert!(encoder.image_is_loaded());
+    }
+}
+
+/// Photographs, where there are some: the runtimes agree on them, and Pillow's decoder and ours do not part ways.
+#[test]
+fn runtimes_agree_on_photographs() {
+    let photos = std::env::var_os("PICTOR_SHARED").map(PathBuf::from);
+    let photos = photos.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
+    let photos = photos.join("data/coco-val2017-sample/images");
+    let Ok(entries) = fs_err::read_dir(&photos) else {
+        eprintln!(
+            "note: no photographs in {} (set PICTOR_SHARED), so this test did nothing",
+            photos.display()
+        );
+        return;
+    };
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let encoders = runtimes();
+    let prepared: Vec<_> = paths
+        .iter()
+        .map(|path| {
+            let bytes = fs_err::read(path).unwrap();
+            assert!(decode_rgb(&bytes).is_ok(), "{}", path.display());
+            encoders[0].prepare_image(&bytes).unwrap()
+        })
+        .take(24)
+        .collect();
+    let answers: Vec<_> =
+        encoders.iter().map(|encoder: &DualEncoder| encoder.encode_images(&prepared).unwrap()).collect();
+    for other in &answers[1..] {
+        for (a, b) in answers[0].rows().zip(other.rows()) {
+            assert!(dot(a, b) > 0.9999);
+        }
+    }
+}

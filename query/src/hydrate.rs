@@ -1,0 +1,32 @@
+//! From ids to what a caller can show.
+
+use pictor_core::Hit;
+use pictor_storage::Snapshot;
+
+use crate::{Explanation, QueryError, RankedHit};
+
+/// One record per hit, in order.
+///
+/// # Errors
+/// [`QueryError::MissingRecord`] when the catalog does not know an image that a retriever found: a shorter list would hide that the
+/// index is damaged.
+pub(crate) fn hydrate(
+    hits: &[Hit],
+    snapshot: &Snapshot,
+    explain: impl Fn(&Hit) -> Option<Explanation>,
+) -> Result<Vec<RankedHit>, QueryError> {
+    let ranked = |(rank, hit): (usize, &Hit)| {
+        let record = snapshot.record(hit.id)?.ok_or(QueryError::MissingRecord(hit.id))?;
+        Ok(RankedHit {
+            rank,
+            id: hit.id,
+            uri: record.uri,
+            score: hit.score.get(),
+            captions: record.captions,
+            width: record.size.width,
+            height: record.size.height,
+            explain: explain(hit),
+        })
+    };
+    (1..).zip(hits).map(ranked).collect()
+}

@@ -1,0 +1,136 @@
+//! What is asked and what is answered. As JSON (serde), the answer is what `pictor search --json` prints.
+
+use std::fmt;
+use std::str::FromStr;
+
+use pictor_core::{Generation, ImageId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Explanation, QueryError};
+
+/// What decides the ranking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Cosine similarity between query and image embeddings: what the photographs show. Scores in -1..=1.
+    #[default]
+    Vector,
+    /// BM25 over captions and words of file names: what people wrote. Scores 0 or more.
+    Text,
+    /// Both, combined by reciprocal rank fusion ([`crate::fuse`]).
+    Hybrid,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vector => "vector",
+            Self::Text => "text",
+            Self::Hybrid => "hybrid",
+        })
+    }
+}
+
+impl FromStr for Mode {
+    type Err = QueryError;
+
+    fn from_str(name: &str) -> Result<Self, QueryError> {
+        [Self::Vector, Self::Text, Self::Hybrid]
+            .into_iter()
+            .find(|mode| mode.to_string() == name)
+            .ok_or_else(|| QueryError::UnknownMode(name.into()))
+    }
+}
+
+/// A search. `SearchRequest { text: Some("two dogs".into()), ..Default::default() }` is a complete one.
+///
+/// For the vector part, whatever is given of `text`, `image` and `like` is combined: the query vector is the mean of their unit
+/// vectors, divided by its norm. For two unit vectors, `q = (t + i) / ‖t + i‖`. Adding unit vectors and normalising again is how
+/// clip-retrieval weighs one query against another (`clip_retrieval/clip_back.py::compute_query`); the weights here are equal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchRequest {
+    /// Plain words, at most [`crate::MAX_TEXT_CHARS`]. Blank counts as absent.
+    pub text: Option<String>,
+    /// Bytes of an image file.
+    pub image: Option<Vec<u8>>,
+    /// An image of the index, compared by its stored vector and left out of the answer: "more like this".
+    pub like: Option<ImageId>,
+    /// What decides the ranking.
+    pub mode: Mode,
+    /// Most hits wanted, 1 to [`crate::MAX_K`].
+    pub k: usize,
+    /// How hard an approximate index searches (`efSearch` or `nprobe`, by its kind), 1 to [`crate::MAX_EFFORT`]. `None` leaves
+    /// it to the index. Exact search has no use for it.
+    pub effort: Option<usize>,
+    /// Whether each hit says where its score comes from.
+    pub explain: bool,
+}
+
+impl Default for SearchRequest {
+    fn default() -> Self {
+        Self { text: None, image: None, like: None, mode: Mode::Vector, k: 10, effort: None, explain: false }
+    }
+}
+
+/// The answer to a [`SearchRequest`], all of it from one snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SearchResponse {
+    /// Best first; equal scores by ascending id. At most `k`, fewer when the index has no more to offer.
+    pub hits: Vec<RankedHit>,
+    /// Where the time went.
+    pub timings_ms: Timings,
+    /// The commit that was searched.
+    pub generation: Generation,
+    /// Images in it.
+    pub images: usize,
+}
+
+/// One image of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RankedHit {
+    /// Place from 1.
+    pub rank: usize,
+    /// The image.
+    pub id: ImageId,
+    /// Where its bytes are: an absolute path.
+    pub uri: String,
+    /// Larger is better; the scale is the [`Mode`]'s.
+    pub score: f32,
+    /// What people wrote about it.
+    pub captions: Vec<String>,
+    /// Columns as a viewer shows it.
+    pub width: u32,
+    /// Rows as a viewer shows it.
+    pub height: u32,
+    /// Where the score comes from, on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<Explanation>,
+}
+
+/// Wall time of each step, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Timings {
+    /// Query text and image to one vector; 0 when the mode needs none.
+    pub encode: f64,
+    /// The ranked lists.
+    pub retrieve: f64,
+    /// Their combination.
+    pub fuse: f64,
+    /// Records of the hits, and explanations.
+    pub hydrate: f64,
+    /// The whole request, checks and snapshot included.
+    pub total: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_read_what_they_print() {
+        for mode in [Mode::Vector, Mode::Text, Mode::Hybrid] {
+            assert_eq!(mode.to_string().parse::<Mode>().unwrap(), mode);
+        }
+        assert!(matches!("bm25".parse::<Mode>(), Err(QueryError::UnknownMode(name)) if name == "bm25"));
+    }
+}

@@ -1,0 +1,169 @@
+//! Everything that can go wrong with an index on disk, named by what the caller can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use pictor_ann::AnnError;
+use pictor_core::{EmbeddingError, EncoderSpec, ImageId};
+use thiserror::Error;
+
+/// The cause of an error inside RocksDB or tantivy, whose own types stay inside this crate.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an index could not be opened, read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The directory does not exist.
+    #[error("no index at {dir}; make one with `pictor index SOURCE --index {dir}`")]
+    Missing {
+        /// The directory named.
+        dir: PathBuf,
+    },
+    /// The directory exists and holds no index.
+    #[error(
+        "{dir} holds no manifest.json, so it is no index; name another directory, or make an index in a new one with \
+         `pictor index SOURCE --index DIR`"
+    )]
+    NotAnIndex {
+        /// The directory named.
+        dir: PathBuf,
+    },
+    /// `create` met an index that is already there.
+    #[error("{dir} already holds an index; open it, or delete the directory first")]
+    AlreadyExists {
+        /// The directory named.
+        dir: PathBuf,
+    },
+    /// `create` met a directory with other files in it.
+    #[error("{dir} is not empty and holds no index; name an empty or new directory")]
+    NotEmpty {
+        /// The directory named.
+        dir: PathBuf,
+    },
+    /// The file was written by another version of Pictor.
+    #[error(
+        "{path} has format version {received}, this program reads version {expected}; use the version of Pictor that \
+         made it, or index again into a new directory"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version this program reads.
+        expected: u32,
+        /// The version found.
+        received: u32,
+    },
+    /// A file that nothing can be rebuilt from is truncated, altered or gone.
+    #[error("{path} is damaged: {reason}; restore the index from a copy, or delete it and index again")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, with the expected and the received value.
+        reason: String,
+    },
+    /// The nearest-neighbour index of a segment is damaged or gone. Its vectors are not.
+    #[error(
+        "the nearest-neighbour index in {segment} cannot be used; run `pictor index` on this index again, which rebuilds \
+         it from the vectors"
+    )]
+    DamagedNeighbors {
+        /// The segment's directory.
+        segment: PathBuf,
+        /// What the index said.
+        #[source]
+        source: AnnError,
+    },
+    /// The caller's encoder makes vectors that cannot be compared with those stored (invariant I6).
+    #[error(
+        "{dir} was made with {}, and the encoder given is {}; choose the model that made the index with --model, or \
+         index again into a new directory", .specs.0, .specs.1
+    )]
+    EncoderMismatch {
+        /// The index.
+        dir: PathBuf,
+        /// The index's encoder, then the caller's.
+        specs: Box<(EncoderSpec, EncoderSpec)>,
+    },
+    /// Another writer holds the lock.
+    #[error(
+        "{dir} is being written by {}; wait until that run has finished, or stop it", holder_name(.holder)
+    )]
+    Busy {
+        /// The index.
+        dir: PathBuf,
+        /// Process id of the holder, when it could be read.
+        holder: Option<u32>,
+    },
+    /// An earlier write failed, so what is on disk is no longer known to this writer (invariant I7).
+    #[error(
+        "this writer stopped after a failed write ({reason}); close it and open the index again, which recovers \
+         the last commit"
+    )]
+    Poisoned {
+        /// The failure.
+        reason: String,
+    },
+    /// A vector is not one that can be stored or compared.
+    #[error(transparent)]
+    Embedding(#[from] EmbeddingError),
+    /// A vector has the wrong number of components.
+    #[error(
+        "a vector of {received} components was given, the index holds {expected}; encode it with the index's model"
+    )]
+    Dimension {
+        /// Components of the index's vectors.
+        expected: usize,
+        /// Components received.
+        received: usize,
+    },
+    /// `update_record` was given another image's record.
+    #[error("image {id} is {expected}, the record given is of {received}; put a new image instead")]
+    OtherImage {
+        /// The image named.
+        id: ImageId,
+        /// Its uri.
+        expected: String,
+        /// The record's uri.
+        received: String,
+    },
+    /// An index kind cannot be built or searched as asked.
+    #[error(transparent)]
+    Ann(#[from] AnnError),
+    /// RocksDB failed.
+    #[error(
+        "the catalog at {path} failed; check the disk, then restore the index from a copy or index again"
+    )]
+    Catalog {
+        /// The catalog's directory.
+        path: PathBuf,
+        /// RocksDB's own error.
+        #[source]
+        source: Cause,
+    },
+    /// tantivy failed.
+    #[error("the text index at {path} failed; run `pictor index` on this index again, which rebuilds it")]
+    Text {
+        /// The text index's directory.
+        path: PathBuf,
+        /// tantivy's own error.
+        #[source]
+        source: Cause,
+    },
+    /// The operating system failed; the message names the file.
+    #[error(
+        "the index could not be read or written; check the path, its permissions and the free space of the disk"
+    )]
+    Io(#[from] io::Error),
+}
+
+impl StorageError {
+    /// A [`StorageError::Damaged`].
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+}
+
+fn holder_name(holder: &Option<u32>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}

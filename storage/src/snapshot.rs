@@ -1,0 +1,254 @@
+//! Reading: the index as of one generation, which no later commit changes.
+//!
+//! Segments are opened with the snapshot, all at once, because a writer may delete their names at any time after. Catalog and
+//! text index are opened when first asked: a vector search on its own needs neither. They may then be ahead of the snapshot,
+//! so what comes out of them is always filtered by the ids that the manifest shows (I1). An image deleted by a commit in
+//! between may be missing from the answer already; a record is kept one commit longer than its image to make that rare.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use pictor_ann::{RowSet, SearchOptions, VectorIndex};
+use pictor_core::{EncoderSpec, Generation, Hit, ImageId, ImageRecord};
+
+use crate::catalog::{Catalog, Skipped};
+use crate::layout::Layout;
+use crate::manifest::Manifest;
+use crate::segment::{self, Segment};
+use crate::text::{TextIndex, TextSearcher};
+use crate::{StorageError, recovery};
+
+/// The index as of one generation. Shared by any number of threads.
+pub struct Snapshot {
+    layout: Layout,
+    manifest: Manifest,
+    segments: Arc<[Segment]>,
+    /// For each segment, in the same order.
+    neighbors: Vec<Neighbors>,
+    catalog: OnceLock<Catalog>,
+    text: OnceLock<TextView>,
+}
+
+struct Neighbors {
+    index: Arc<dyn VectorIndex>,
+    /// The rows that are not deleted, when some are.
+    allow: Option<RowSet>,
+}
+
+struct TextView {
+    searcher: TextSearcher,
+    /// When it is the snapshot's own, every image in it is one the snapshot shows.
+    generation: Generation,
+}
+
+impl Snapshot {
+    /// Opens what `manifest` names. Segments that `known` has open are shared with it.
+    pub(crate) fn open(
+        layout: &Layout,
+        manifest: Manifest,
+        known: Option<&Snapshot>,
+    ) -> Result<Self, StorageError> {
+        let (mut segments, mut neighbors) = (vec![], vec![]);
+        for entry in &manifest.segments {
+            let dir = layout.segment(&entry.name);
+            let open = known.and_then(|snapshot| snapshot.find_segment(&entry.name));
+            let rows = open.map(|(segment, _)| segment.rows.clone());
+            let segment = Segment::open(&dir, entry, manifest.encoder.dim, rows)?;
+            let index = match open {
+                Some((_, neighbors)) => neighbors.index.clone(),
+                None => segment::open_neighbors(&dir, &segment)?.into(),
+            };
+            let live = |row| !segment.deleted.contains(row);
+            let allow = (!segment.deleted.is_empty()).then(|| RowSet::from_fn(segment.rows.len(), live));
+            neighbors.push(Neighbors { index, allow });
+            segments.push(segment);
+        }
+        let (catalog, text) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { layout: layout.clone(), manifest, segments: segments.into(), neighbors, catalog, text })
+    }
+
+    fn find_segment(&self, name: &str) -> Option<(&Segment, &Neighbors)> {
+        self.segments.iter().zip(&self.neighbors).find(|(segment, _)| segment.entry.name == name)
+    }
+
+    /// The commit this is a view of.
+    pub fn generation(&self) -> Generation {
+        self.manifest.generation
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.segments.iter().map(Segment::live).sum()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What makes this index's vectors.
+    pub fn spec(&self) -> &EncoderSpec {
+        &self.manifest.encoder
+    }
+
+    /// Whether the snapshot shows `id`.
+    pub fn contains(&self, id: ImageId) -> bool {
+        segment::locate(&self.segments, id).is_some()
+    }
+
+    /// The ids of all images, ascending.
+    pub fn ids(&self) -> Vec<ImageId> {
+        let mut ids: Vec<_> = self.segments.iter().flat_map(Segment::live_rows).map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The `min(k, len)` images nearest to `query`, a unit vector of the index's dimension, by inner product (cosine), best
+    /// first, equal scores by ascending id. `effort` is that of [`SearchOptions`], and applies to each segment.
+    ///
+    /// # Errors
+    /// [`StorageError::Dimension`], and [`StorageError::Ann`] for a query that is not finite.
+    pub fn search_vectors(
+        &self,
+        query: &[f32],
+        k: usize,
+        effort: Option<usize>,
+    ) -> Result<Vec<Hit>, StorageError> {
+        check_dim(&self.manifest.encoder, query)?;
+        let mut hits = vec![];
+        for (segment, neighbors) in self.segments.iter().zip(&self.neighbors) {
+            let options = SearchOptions { effort, allow: neighbors.allow.as_ref() };
+            let ids = segment.rows.ids();
+            let found = neighbors.index.search(query, k, &options)?;
+            hits.extend(found.iter().map(|n| Hit::new(ImageId(ids[n.row as usize]), n.score)));
+        }
+        hits.sort_unstable_by(Hit::rank);
+        hits.truncate(k);
+        Ok(hits)
+    }
+
+    /// The `k` best images for the words of `query` by BM25 over captions (stemmed as English) and file names, any word
+    /// counting, best first, equal scores by ascending id. Images without any of the words are not hits.
+    ///
+    /// Every string is a query; there is no syntax to get wrong.
+    ///
+    /// # Errors
+    /// [`StorageError::Text`] when the text index cannot be read.
+    pub fn search_text(&self, query: &str, k: usize) -> Result<Vec<Hit>, StorageError> {
+        let text = self.text()?;
+        let segments = self.segments.clone();
+        let visible = move |id| segment::locate(&segments, ImageId(id)).is_some();
+        text.searcher.search(query, k, (text.generation != self.generation()).then_some(visible))
+    }
+
+    /// What is known of an image; `None` for one the snapshot does not show.
+    ///
+    /// # Errors
+    /// [`StorageError::Catalog`] when the catalog cannot be read.
+    pub fn record(&self, id: ImageId) -> Result<Option<ImageRecord>, StorageError> {
+        if !self.contains(id) {
+            return Ok(None);
+        }
+        self.catalog()?.record(id)
+    }
+
+    /// An image's vector; `None` for one the snapshot does not show.
+    pub fn vector(&self, id: ImageId) -> Option<Vec<f32>> {
+        let (i, row) = segment::locate(&self.segments, id)?;
+        Some(self.segments[i].rows.vector(row).to_vec())
+    }
+
+    /// All images by ascending id.
+    pub fn records(&self) -> impl Iterator<Item = Result<(ImageId, ImageRecord), StorageError>> {
+        let (records, error) = match self.catalog() {
+            Ok(catalog) => (Some(catalog.records()), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        let shown =
+            |entry: &Result<(ImageId, _), _>| entry.as_ref().map_or(true, |(id, _)| self.contains(*id));
+        records.into_iter().flatten().filter(shown).chain(error)
+    }
+
+    /// The files that could not be indexed and why, by uri.
+    ///
+    /// # Errors
+    /// [`StorageError::Catalog`] when the catalog cannot be read.
+    pub fn skipped(&self) -> Result<Vec<Skipped>, StorageError> {
+        self.catalog()?.skipped().collect()
+    }
+
+    /// Reads every byte of the index and checks it, which opening it does not: the checksums of all vectors, of the text
+    /// index and of the catalog's blocks, and that every image has a record.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn verify(&self) -> Result<(), StorageError> {
+        for segment in &*self.segments {
+            segment.rows.verify()?;
+        }
+        TextIndex::open(&self.layout.text())?.verify()?;
+        let mut found = 0;
+        for entry in self.records() {
+            entry?;
+            found += 1;
+        }
+        if found != self.len() {
+            return Err(StorageError::damaged(
+                &self.layout.catalog(),
+                format!("it holds records of {found} images, the manifest shows {}", self.len()),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn catalog(&self) -> Result<&Catalog, StorageError> {
+        if let Some(catalog) = self.catalog.get() {
+            return Ok(catalog);
+        }
+        let catalog = Catalog::open_read_only(&self.layout.catalog())?;
+        Ok(self.catalog.get_or_init(|| catalog))
+    }
+
+    fn text(&self) -> Result<&TextView, StorageError> {
+        if let Some(text) = self.text.get() {
+            return Ok(text);
+        }
+        let mut view = self.open_text()?;
+        // Another generation: a writer is at work, or one died between its commits and left images out that are not gone.
+        // In the second case nobody holds its lock.
+        if view.generation != self.generation() && recovery::try_run(&self.layout, view.generation)? {
+            view = self.open_text()?;
+        }
+        Ok(self.text.get_or_init(|| view))
+    }
+
+    fn open_text(&self) -> Result<TextView, StorageError> {
+        let text = TextIndex::open(&self.layout.text())?;
+        let searcher = text.searcher()?;
+        // Read after the searcher was made, and generations only grow: if this is ours, so is the searcher's.
+        let generation = text.generation()?;
+        Ok(TextView { searcher, generation })
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("manifest", &self.manifest).finish_non_exhaustive()
+    }
+}
+
+/// Whether `vector` is of the index's dimension.
+pub(crate) fn check_dim(encoder: &EncoderSpec, vector: &[f32]) -> Result<(), StorageError> {
+    match vector.len() == encoder.dim {
+        true => Ok(()),
+        false => Err(StorageError::Dimension { expected: encoder.dim, received: vector.len() }),
+    }
+}

@@ -1,0 +1,87 @@
+//! Tests that need a disk that fails. Everything that can be shown from outside is in `tests/storage/`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pictor_core::testing::HashEncoder;
+use pictor_core::{ContentHash, Encoder, ImageRecord, RasterSize};
+
+use crate::directory::fault::FaultDirectory;
+use crate::layout::Layout;
+use crate::{KindChoice, StorageError, Store, Writer};
+
+/// A record of an image at `uri` without captions.
+pub(crate) fn record(uri: &str) -> ImageRecord {
+    ImageRecord {
+        uri: uri.into(),
+        content_hash: ContentHash([7; 32]),
+        bytes: 1,
+        modified_ns: Some(-1),
+        size: RasterSize { width: 4, height: 3 },
+        captions: vec![],
+    }
+}
+
+fn put(writer: &mut Writer, uri: &str) -> Result<(), StorageError> {
+    writer.put(record(uri), &HashEncoder::new(4).vector(uri.as_bytes())).map(|_| ())
+}
+
+fn uris(dir: &Path) -> Vec<String> {
+    let snapshot = Store::open(dir).unwrap().snapshot().unwrap();
+    snapshot.verify().unwrap();
+    snapshot.records().map(|entry| entry.unwrap().1.uri).collect()
+}
+
+type Round = fn(&mut Writer) -> Result<(), StorageError>;
+
+/// Three commits, and what the index shows after each: a new segment; a list of deleted rows; a merge, which deletes a segment.
+const ROUNDS: [(Round, &[&str]); 3] = [
+    (|writer| ["a", "b", "c", "d"].iter().try_for_each(|uri| put(writer, uri)), &["a", "b", "c", "d"]),
+    (|writer| put(writer, "a"), &["b", "c", "d", "a"]),
+    (|writer| put(writer, "b"), &["c", "d", "a", "b"]),
+];
+
+/// I7, at every operation on our own files that these commits make: the commit says no, the writer accepts nothing more, and
+/// the index is what the last commit made it.
+#[test]
+fn a_failure_at_any_operation_poisons_the_writer_and_costs_nothing() {
+    let mut renamed = 0;
+    for n in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        Store::create(dir.path(), HashEncoder::new(4).spec(), KindChoice::Auto).unwrap();
+        let fault = FaultDirectory::failing_at(n);
+        let store = Store::open_in(Layout::with(dir.path(), Arc::new(fault.clone()))).unwrap();
+
+        let mut committed = 0;
+        let mut writer = store.writer().unwrap();
+        for (round, _) in ROUNDS {
+            round(&mut writer).unwrap();
+            if writer.commit().is_err() {
+                assert!(matches!(put(&mut writer, "z"), Err(StorageError::Poisoned { .. })));
+                let said = writer.commit().unwrap_err().to_string();
+                assert!(said.contains("injected failure of"), "{said}");
+                break;
+            }
+            committed += 1;
+        }
+        drop(writer);
+        let shown = |commits: usize| commits.checked_sub(1).map_or(&[][..], |last| ROUNDS[last].1);
+        let now = uris(dir.path());
+        // A manifest that was renamed but whose name could not be made durable may be the new one already.
+        let half_done = committed < ROUNDS.len() && now == shown(committed + 1);
+        renamed += usize::from(half_done);
+        assert!(now == shown(committed) || half_done, "after a failure at operation {n}: {now:?}");
+
+        // A new writer recovers and goes on, on the same disk, which works again.
+        let mut writer = Store::open(dir.path()).unwrap().writer().unwrap();
+        put(&mut writer, "later").unwrap();
+        writer.commit().unwrap();
+        assert_eq!(uris(dir.path()), [now, vec!["later".into()]].concat());
+
+        if !fault.has_failed() {
+            assert_eq!((committed, renamed), (ROUNDS.len(), ROUNDS.len()));
+            assert!(n > 40, "only {n} operations were seen to fail");
+            return;
+        }
+    }
+}

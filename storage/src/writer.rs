@@ -1,0 +1,237 @@
+//! Writing: changes gathered in memory, then one commit (`commit.rs`).
+//!
+//! Nothing reaches the disk before [`Writer::commit`], so dropping a writer forgets what it gathered and leaves the index as
+//! the last commit made it. The memory taken is that of the vectors and records gathered: whoever indexes much commits often.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use pictor_core::{EmbeddingBatch, Generation, ImageId, ImageRecord};
+
+use crate::catalog::{Catalog, Skipped};
+use crate::layout::Layout;
+use crate::lock::WriterLock;
+use crate::manifest::Manifest;
+use crate::recovery::Recovered;
+use crate::segment::{self, Segment};
+use crate::snapshot::check_dim;
+use crate::text::TextIndex;
+use crate::{StorageError, commit};
+
+/// The one writer of an index. It holds the lock until dropped.
+pub struct Writer {
+    pub(crate) layout: Layout,
+    /// The last commit.
+    pub(crate) manifest: Manifest,
+    /// Its segments.
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) catalog: Catalog,
+    pub(crate) text: TextIndex,
+    pub(crate) next_id: u64,
+    /// Since the last commit.
+    pub(crate) changes: Changes,
+    /// Why nothing more is accepted (I7).
+    poison: Option<String>,
+    // Last, so that it is released last.
+    _lock: WriterLock,
+}
+
+/// What the next commit will change.
+#[derive(Default)]
+pub(crate) struct Changes {
+    /// New images and their vectors.
+    pub(crate) images: BTreeMap<ImageId, (ImageRecord, Vec<f32>)>,
+    /// The ids of `images` by uri.
+    uris: HashMap<String, ImageId>,
+    /// Images of the last commit that go, with their uris.
+    pub(crate) deleted: BTreeMap<ImageId, String>,
+    /// Images of the last commit whose record changes.
+    pub(crate) updated: BTreeMap<ImageId, ImageRecord>,
+    /// Ledger entries to set, and to clear.
+    pub(crate) skipped: BTreeMap<String, Option<Skipped>>,
+}
+
+impl Changes {
+    fn is_empty(&self) -> bool {
+        self.images.is_empty()
+            && self.deleted.is_empty()
+            && self.updated.is_empty()
+            && self.skipped.is_empty()
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(layout: Layout, recovered: Recovered) -> Self {
+        let Recovered { manifest, segments, catalog, text, next_id, lock } = recovered;
+        let changes = Changes::default();
+        Self { layout, manifest, segments, catalog, text, next_id, changes, poison: None, _lock: lock }
+    }
+
+    /// The last commit.
+    pub fn generation(&self) -> Generation {
+        self.manifest.generation
+    }
+
+    /// The image at `uri` as this writer has it, uncommitted changes included.
+    ///
+    /// # Errors
+    /// [`StorageError::Catalog`] when the catalog cannot be read.
+    pub fn find(&self, uri: &str) -> Result<Option<(ImageId, ImageRecord)>, StorageError> {
+        if let Some(&id) = self.changes.uris.get(uri) {
+            return Ok(self.changes.images.get(&id).map(|(record, _)| (id, record.clone())));
+        }
+        match self.catalog.id_of(uri)? {
+            Some(id) if self.is_committed(id) => Ok(self.committed_record(id)?.map(|record| (id, record))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Adds an image with its vector, a unit vector of the index's dimension. An image at the same uri is replaced: its id
+    /// goes, this one gets a new id. A ledger entry for the uri is cleared.
+    ///
+    /// # Errors
+    /// [`StorageError::Dimension`], [`StorageError::Embedding`], [`StorageError::Poisoned`].
+    pub fn put(&mut self, record: ImageRecord, vector: &[f32]) -> Result<ImageId, StorageError> {
+        self.check_poison()?;
+        check_dim(&self.manifest.encoder, vector)?;
+        EmbeddingBatch::new(vector.len(), vector.to_vec())?;
+        if let Some((old, _)) = self.find(&record.uri)? {
+            self.delete(old)?;
+        }
+        self.clear_skipped(&record.uri)?;
+        let id = ImageId(self.next_id);
+        self.next_id += 1;
+        self.changes.uris.insert(record.uri.clone(), id);
+        self.changes.images.insert(id, (record, vector.to_vec()));
+        Ok(id)
+    }
+
+    /// Replaces the record of an image whose bytes are the same: other captions, another time of change. Id and vector stay.
+    /// False when there is no such image.
+    ///
+    /// # Errors
+    /// [`StorageError::OtherImage`] for a record of another uri, [`StorageError::Poisoned`].
+    pub fn update_record(&mut self, id: ImageId, record: ImageRecord) -> Result<bool, StorageError> {
+        self.check_poison()?;
+        let Some(known) = self.live_record(id)? else { return Ok(false) };
+        if known.uri != record.uri {
+            return Err(StorageError::OtherImage { id, expected: known.uri, received: record.uri });
+        }
+        match self.changes.images.get_mut(&id) {
+            Some((pending, _)) => *pending = record,
+            None => {
+                self.changes.updated.insert(id, record);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Deletes an image. False when there is no such image.
+    ///
+    /// # Errors
+    /// [`StorageError::Poisoned`]; [`StorageError::Catalog`] when the catalog cannot be read.
+    pub fn delete(&mut self, id: ImageId) -> Result<bool, StorageError> {
+        self.check_poison()?;
+        let Some(record) = self.live_record(id)? else { return Ok(false) };
+        match self.changes.images.remove(&id) {
+            Some((record, _)) => {
+                self.changes.uris.remove(&record.uri);
+            }
+            None => {
+                self.changes.updated.remove(&id);
+                self.changes.deleted.insert(id, record.uri);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Enters a file that could not be indexed into the ledger, in the place of an older entry. An image that the index has at
+    /// that uri stays.
+    pub fn skip(&mut self, skipped: Skipped) {
+        self.changes.skipped.insert(skipped.uri.clone(), Some(skipped));
+    }
+
+    /// The ledger's entry for `uri`, uncommitted changes included.
+    ///
+    /// # Errors
+    /// [`StorageError::Catalog`] when the catalog cannot be read.
+    pub fn find_skipped(&self, uri: &str) -> Result<Option<Skipped>, StorageError> {
+        match self.changes.skipped.get(uri) {
+            Some(entry) => Ok(entry.clone()),
+            None => self.catalog.find_skipped(uri),
+        }
+    }
+
+    /// Clears the ledger's entry for `uri`, if there is one: the file is gone, or is an image now.
+    ///
+    /// # Errors
+    /// [`StorageError::Catalog`] when the catalog cannot be read.
+    pub fn clear_skipped(&mut self, uri: &str) -> Result<(), StorageError> {
+        if self.catalog.find_skipped(uri)?.is_some() {
+            self.changes.skipped.insert(uri.to_owned(), None);
+        } else {
+            self.changes.skipped.remove(uri);
+        }
+        Ok(())
+    }
+
+    /// Number of images added since the last commit and not deleted again.
+    pub fn pending(&self) -> usize {
+        self.changes.images.len()
+    }
+
+    /// Makes everything gathered durable and visible, all of it or nothing, and says which generation that is. Without
+    /// changes nothing is written and the generation is the one there was.
+    ///
+    /// # Errors
+    /// Whatever kept it from being written. The index is then as the last commit made it (or, when only the last fsync of all
+    /// failed, possibly as this one makes it), whole in either case. This writer accepts nothing more
+    /// ([`StorageError::Poisoned`], I7); a new one recovers.
+    pub fn commit(&mut self) -> Result<Generation, StorageError> {
+        self.check_poison()?;
+        if self.changes.is_empty() {
+            return Ok(self.manifest.generation);
+        }
+        commit::run(self).inspect_err(|error| {
+            let reason = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+            self.poison = Some(reason.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+        })
+    }
+
+    fn check_poison(&self) -> Result<(), StorageError> {
+        match &self.poison {
+            None => Ok(()),
+            Some(reason) => Err(StorageError::Poisoned { reason: reason.clone() }),
+        }
+    }
+
+    /// Whether `id` is of the last commit and not deleted since.
+    fn is_committed(&self, id: ImageId) -> bool {
+        !self.changes.deleted.contains_key(&id) && segment::locate(&self.segments, id).is_some()
+    }
+
+    fn committed_record(&self, id: ImageId) -> Result<Option<ImageRecord>, StorageError> {
+        match self.changes.updated.get(&id) {
+            Some(record) => Ok(Some(record.clone())),
+            None => self.catalog.record(id),
+        }
+    }
+
+    fn live_record(&self, id: ImageId) -> Result<Option<ImageRecord>, StorageError> {
+        match self.changes.images.get(&id) {
+            Some((record, _)) => Ok(Some(record.clone())),
+            None if self.is_committed(id) => self.committed_record(id),
+            None => Ok(None),
+        }
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("manifest", &self.manifest)
+            .field("pending", &self.pending())
+            .field("poison", &self.poison)
+            .finish_non_exhaustive()
+    }
+}

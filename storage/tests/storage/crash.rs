@@ -1,0 +1,138 @@
+//! A process that dies between the steps of a commit, for each step: RocksDB and tantivy do their own I/O, so only a real
+//! death shows what they leave. What is then true is I1 to I5.
+//!
+//! The child is this test binary again, told by the environment to run the one test that is a script.
+
+use std::path::Path;
+use std::process::Command;
+
+use pictor_core::{Generation, ImageId};
+use pictor_storage::{Skipped, Store};
+
+use crate::{check_consistent, put, record, store_of, uris, vector};
+
+const DIR: &str = "PICTOR_TEST_CRASH_DIR";
+
+/// Not a test: what the child does. Without the variable, which only [`crash`] sets, it does nothing.
+#[test]
+fn script_of_the_child() {
+    let Ok(dir) = std::env::var(DIR) else { return };
+    let mut writer = Store::open(Path::new(&dir)).unwrap().writer().unwrap();
+    put(&mut writer, "new");
+    writer.put(record("replaced", "other words"), &vector("other bytes")).unwrap();
+    let (id, _) = writer.find("deleted").unwrap().unwrap();
+    writer.delete(id).unwrap();
+    let (id, known) = writer.find("updated").unwrap().unwrap();
+    writer.update_record(id, record(&known.uri, "updated caption")).unwrap();
+    writer.skip(Skipped { uri: "bad".into(), reason: "damaged".into(), bytes: 0, modified_ns: None });
+    writer.commit().unwrap();
+}
+
+/// Runs the script against the index in `dir`; `failpoint` says where it dies.
+fn crash(dir: &Path, failpoint: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["crash::script_of_the_child", "--exact", "--nocapture", "--test-threads=1"])
+        .env(DIR, dir)
+        .env("PICTOR_FAILPOINT", failpoint)
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "the child reached {failpoint} and lived");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("panicked"), "{failpoint}: {said}");
+}
+
+const BEFORE: [&str; 4] = ["kept", "replaced", "deleted", "updated"];
+const AFTER: [&str; 4] = ["kept", "updated", "new", "replaced"];
+
+/// What the index must show; `committed` when the manifest was in place.
+fn check(dir: &Path, committed: bool, when: &str) {
+    let snapshot = Store::open(dir).unwrap().snapshot().unwrap();
+    let (shown, generation) = match committed {
+        true => (AFTER, Generation(2)),
+        false => (BEFORE, Generation(1)),
+    };
+    assert_eq!(uris(&snapshot), shown, "{when}");
+    assert_eq!(snapshot.generation(), generation, "{when}");
+    let replaced =
+        snapshot.records().find(|e| e.as_ref().is_ok_and(|(_, r)| r.uri == "replaced")).unwrap().unwrap();
+    assert_eq!(replaced.1.captions, [if committed { "other words" } else { "replaced" }], "{when}");
+    assert_eq!(
+        snapshot.vector(replaced.0).unwrap(),
+        vector(if committed { "other bytes" } else { "replaced" })
+    );
+    assert_eq!(snapshot.search_text("deleted", 9).unwrap().len(), usize::from(!committed), "{when}");
+    check_consistent(dir);
+}
+
+#[test]
+fn a_reader_then_a_writer_after_a_crash_at_each_point() {
+    for (failpoint, committed) in [
+        ("after-vectors", false),
+        ("after-ann", false),
+        ("after-text", false),
+        ("after-catalog", false),
+        ("after-manifest", true),
+    ] {
+        // Readers come first: they must see the last commit, whole, with nobody having recovered it for them.
+        let (_guard, store) = store_of("hnsw", &BEFORE);
+        crash(store.dir(), failpoint);
+        check(store.dir(), committed, failpoint);
+
+        // Then a writer, which recovers, finds images by uri as the manifest has them, and goes on.
+        let (_guard, store) = store_of("hnsw", &BEFORE);
+        crash(store.dir(), failpoint);
+        let mut writer = store.writer().unwrap();
+        for uri in ["kept", "replaced", "deleted", "updated", "new"] {
+            let shown = if committed { AFTER } else { BEFORE };
+            assert_eq!(writer.find(uri).unwrap().is_some(), shown.contains(&uri), "{failpoint}: {uri}");
+        }
+        // I5: of what no manifest names nothing is left, the segment that was folded into the new one included.
+        let segments = fs_err::read_dir(store.dir().join("segments")).unwrap();
+        let names: Vec<_> = segments.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [if committed { "00000002" } else { "00000001" }], "{failpoint}");
+        check(store.dir(), committed, failpoint);
+
+        // I4: 0 to 3 were committed; 4 and 5 were given to a commit that reached the catalog.
+        let id = put(&mut writer, "later");
+        let reached_catalog = ["after-catalog", "after-manifest"].contains(&failpoint);
+        assert!(id >= ImageId(if reached_catalog { 6 } else { 4 }), "{failpoint}: {id}");
+        writer.commit().unwrap();
+        drop(writer);
+        let snapshot = store.snapshot().unwrap();
+        assert_eq!(snapshot.len(), 5, "{failpoint}");
+        assert_eq!(snapshot.search_text("later", 1).unwrap()[0].id, id);
+        check_consistent(store.dir());
+    }
+}
+
+#[test]
+fn a_crash_in_a_merge_leaves_the_segments_it_read() {
+    for failpoint in ["after-vectors", "after-ann", "after-text", "after-catalog", "after-manifest"] {
+        let (_guard, store) = store_of("auto", &BEFORE);
+        let mut writer = store.writer().unwrap();
+        for name in ["1", "2", "3", "4", "5", "6", "7"] {
+            put(&mut writer, name);
+            writer.commit().unwrap();
+        }
+        drop(writer);
+        assert_eq!(store.snapshot().unwrap().describe().unwrap().segments.len(), 8);
+        crash(store.dir(), failpoint);
+        check_consistent(store.dir());
+        let committed = failpoint == "after-manifest";
+        assert_eq!(store.snapshot().unwrap().len(), 11, "one came and one went");
+        assert_eq!(store.snapshot().unwrap().generation(), Generation(if committed { 9 } else { 8 }));
+        store.writer().unwrap();
+        check_consistent(store.dir());
+    }
+}
+
+#[test]
+fn crashes_in_a_row() {
+    let (_guard, store) = store_of("auto", &BEFORE);
+    for failpoint in ["after-catalog", "after-text", "after-catalog", "after-ann", "after-vectors"] {
+        crash(store.dir(), failpoint);
+    }
+    check(store.dir(), false, "after five crashes");
+    crash(store.dir(), "after-manifest");
+    check(store.dir(), true, "and a sixth");
+}

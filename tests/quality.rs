@@ -1,0 +1,54 @@
+//! Figures on real photographs, with floors that a preprocessing slip or a wrong tokenizer falls through.
+
+use std::path::PathBuf;
+
+use crate::support::{Desk, names};
+
+/// The photographs that `make test` fetches; a run without them says so.
+fn sample_photos() -> Option<PathBuf> {
+    let folder = std::env::var_os("PICTOR_SAMPLE_PHOTOS").map(PathBuf::from).filter(|f| f.is_dir());
+    if folder.is_none() {
+        eprintln!("NOT RUN: PICTOR_SAMPLE_PHOTOS names no folder; `make test` fetches one");
+    }
+    folder
+}
+
+/// A folder of research data beside the checkout; a run without it says so.
+fn shared(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("PICTOR_SHARED").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"));
+    let path = folder.join("data").join(name);
+    if !path.exists() {
+        eprintln!("NOT RUN: {} is absent (set PICTOR_SHARED)", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn plain_words_find_plain_photographs() {
+    let Some(photos) = sample_photos() else { return };
+    let desk = Desk::empty();
+    desk.json(&format!("index {} --index idx", photos.display()));
+    for (query, expected) in [("a cat", "chelsea.png"), ("a motorcycle", "motorcycle_left.png")] {
+        let found = names(&desk.json(&format!("search --index idx -k 3 {query}")));
+        assert!(found.contains(&expected.to_owned()), "{query}: {found:?}");
+    }
+}
+
+#[test]
+fn recall_on_coco_photographs_in_their_own_shapes() {
+    let Some(coco) = shared("coco-val2017-sample") else { return };
+    let desk = Desk::empty();
+    let set = format!("--images {0}/images --captions {0}/captions.json", coco.display());
+    let report = desk.json(&format!("eval retrieval {set}"));
+    assert_eq!(report["images"], 141);
+    let r10 = |report: &serde_json::Value, way: &str| report[way]["R@10"].as_f64().unwrap();
+    assert!(r10(&report, "text_to_image") > 40.0 && r10(&report, "image_to_text") > 40.0, "{report}");
+
+    desk.json(&format!("index {}/images --index idx", coco.display()));
+    let through = desk.json(&format!("eval retrieval {set} --index idx"));
+    for way in ["text_to_image", "image_to_text"] {
+        assert!((r10(&report, way) - r10(&through, way)).abs() <= 0.1, "{report} {through}");
+    }
+}
