@@ -11,12 +11,14 @@ use pictor_storage::Store;
 use crate::args::{ModelArgs, RuntimeArgs};
 use crate::output::Output;
 
-/// FAISS is compiled for AVX2 and FMA (see `.cargo/config.toml`), so on an older CPU it would end the process with SIGILL.
+/// FAISS and RocksDB are compiled for these (see `.cargo/config.toml`), so on an older CPU they would end the process with
+/// SIGILL.
 pub fn check_cpu() -> anyhow::Result<()> {
     #[cfg(target_arch = "x86_64")]
-    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("pclmulqdq")) {
         bail!(
-            "this CPU has no AVX2 and FMA, which this build of pictor needs; build it from source without CXXFLAGS"
+            "this CPU lacks AVX2, FMA or PCLMULQDQ, which this build of pictor needs; build it from source with the CXXFLAGS \
+             line of .cargo/config.toml removed"
         );
     }
     Ok(())

@@ -6,6 +6,7 @@
 //! - `mistakes`: what a user gets wrong, and what the error says
 //! - `crash`: a process killed in the middle of its work
 //! - `serve`: the service as a program sees it
+//! - `documents`: links in the documents lead somewhere
 //! - `quality`: figures on real photographs; says so when the photographs are absent
 //!
 //! What concerns one crate is tested in that crate.
@@ -13,6 +14,7 @@
 mod support;
 
 mod crash;
+mod documents;
 mod journey;
 mod layers;
 mod mistakes;

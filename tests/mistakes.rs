@@ -7,6 +7,7 @@ fn sources_that_hold_nothing() {
     let desk = Desk::empty();
     desk.run("index photos --index idx").exited(2).complains(&["photos", "no image"]);
     desk.run("index nowhere --index idx").exited(2).complains(&["nowhere"]);
+    assert!(!desk.path("idx").exists(), "no index of nothing is left behind");
 }
 
 #[test]

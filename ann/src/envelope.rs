@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_and_every_flipped_bit_is_found() {
+    fn every_truncation_and_every_changed_byte_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index");
         let (kind, rows) = write(&path);

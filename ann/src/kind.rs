@@ -24,7 +24,8 @@ pub enum IndexKind {
         ef_construction: usize,
     },
     /// Any index that FAISS's `index_factory` makes with the inner product as metric, for instance `IVF1024,Flat`, `SQ8`,
-    /// `IVF256,PQ32`, `HNSW32` (<https://github.com/facebookresearch/faiss/wiki/The-index-factory>).
+    /// `IVF256,PQ32np`, `HNSW32` (<https://github.com/facebookresearch/faiss/wiki/The-index-factory>). Write `PQ…np`: without
+    /// `np`, product quantisers are also trained for a search mode that is not used here, which takes seconds per byte of code.
     Faiss {
         /// The factory string.
         factory: String,

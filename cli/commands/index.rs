@@ -16,6 +16,7 @@ use crate::wiring;
 
 pub fn run(args: IndexArgs, output: &Output) -> anyhow::Result<Outcome> {
     let captions = args.captions.as_deref().map(Captions::read).transpose()?;
+    pictor_indexer::check_sources(&args.sources, &args.index.index)?;
     let encoder = wiring::encoder(&args.model, output)?;
     let store = open_or_create(&args, encoder.spec())?;
     let options = IndexOptions {

@@ -69,7 +69,7 @@ impl Window {
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
 /// Rows that the horizontal pass takes at once, one in each i32 lane of an AVX2 register.
-const LANES: usize = 8;
+const LANES: usize = 32;
 
 /// Columns times channels that the vertical pass takes at once: four AVX2 registers of sums.
 const STRIP: usize = 32;

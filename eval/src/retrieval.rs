@@ -72,12 +72,13 @@ pub fn retrieval(
 }
 
 /// R@K text → image from what an index returned: `rankings[t]` holds the images found for text `t`, best first, and
-/// `image_of_text[t]` the one it describes; `images` is the number of images in the index. Rankings of an exact search give
-/// the figures of [`retrieval`].
+/// `image_of_text[t]` the one it describes, both counted among the dataset's `images` images. An index may hold further
+/// images, which compete as well: any number from `images` up stands for them. Rankings of an exact search over the same
+/// images give the figures of [`retrieval`].
 ///
 /// # Errors
-/// [`EvalError`] when the lists differ in length, name images that are not there, or a ranking has fewer than
-/// min(10, `images`) images, so that R@10 would be wrong.
+/// [`EvalError`] when the lists differ in length, `image_of_text` names an image that is not there, or a ranking has fewer
+/// than min(10, `images`) entries, so that R@10 would be wrong.
 pub fn recall_from_rankings(
     rankings: &[Vec<usize>],
     image_of_text: &[usize],

@@ -19,7 +19,7 @@
 //! - The window is larger than a batch, so a batch can always fill: images that wait for one are fewer than a batch.
 //! - The batcher restores the order of the source, so the same files get the same ids on every run, whatever the threads do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -187,6 +187,15 @@ pub fn index(
         encode_images_per_second: if encoded == 0 { 0.0 } else { encoded as f64 / stages.encode },
         cancelled: finished.cancelled,
     })
+}
+
+/// Checks `sources` as [`index`] does before it starts, for a caller that makes the index in `index` only for sources that can
+/// be used.
+///
+/// # Errors
+/// [`IndexError`] when a source is missing, has no image, or lies inside the index.
+pub fn check_sources(sources: &[PathBuf], index: &Path) -> Result<(), IndexError> {
+    Sources::open(sources, index).map(drop)
 }
 
 /// Counts the files for the progress bar: a walk of its own, which costs little beside decoding and is soon done.

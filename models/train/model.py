@@ -105,18 +105,17 @@ class ImageTower(nn.Module):
         self.out = nn.Linear(hidden, DIM)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, block16, drop_cells=0.0):
-        """`block16`: [B, 320, 7, 7]. `drop_cells` is the share of the 49 cells hidden from both pools (training)."""
-        last = self.trunk.last  # a 1x1 convolution: the same as a linear layer over the cells
-        cells = F.linear(block16.flatten(2).transpose(1, 2), last.weight.flatten(1), last.bias)
-        cells = F.relu6(cells)  # [B, 49, 1280]
+    def forward(self, cells, drop_cells=0.0):
+        """`cells`: block-16 map as [B, 49, 320]. `drop_cells`: share of the cells hidden from both pools (training)."""
         if drop_cells > 0:
-            keep = torch.rand(cells.shape[:2]).topk(round(49 * (1 - drop_cells)), dim=1).indices
+            keep = torch.rand(cells.shape[:2]).topk(round(cells.shape[1] * (1 - drop_cells)), dim=1).indices
             cells = cells[torch.arange(len(cells))[:, None], keep]
+        last = self.trunk.last  # a 1x1 convolution: the same as a linear layer over the cells
+        cells = F.relu6(F.linear(cells, last.weight.flatten(1), last.bias))  # [B, cells, 1280]
         attention = self.score(cells).float().softmax(dim=1).to(cells.dtype)  # [B, cells, 8]
         by_head = cells.unflatten(2, (self.HEADS, -1))  # every head pools its own 160 channels
         pooled = torch.einsum("bch,bchd->bhd", attention, by_head).flatten(1)
-        features = self.norm(torch.cat([pooled, cells.mean(1)], dim=1))
+        features = self.norm(torch.cat([pooled, cells.mean(1)], dim=1).float())
         hidden = F.gelu(self.hidden(self.dropout(features)))
         return F.normalize(self.out(self.dropout(hidden)).float(), dim=1)
 
@@ -126,7 +125,7 @@ class Layer(nn.Module):
 
     HEADS = 12
 
-    def __init__(self, width=384, inner=1536, dropout=0.1):
+    def __init__(self, width=384, inner=1536):
         super().__init__()
         self.qkv = nn.Linear(width, 3 * width)
         self.attended = nn.Linear(width, width)
@@ -134,53 +133,42 @@ class Layer(nn.Module):
         self.up = nn.Linear(width, inner)
         self.down = nn.Linear(inner, width)
         self.norm2 = nn.LayerNorm(width, eps=1e-12)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x, bias):
         q, k, v = self.qkv(x).unflatten(2, (3, self.HEADS, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        x = self.norm1(x + self.dropout(self.attended(y.transpose(1, 2).flatten(2))))
-        return self.norm2(x + self.dropout(self.down(F.gelu(self.up(x)))))
+        x = self.norm1(x + self.attended(y.transpose(1, 2).flatten(2)))
+        return self.norm2(x + self.down(F.gelu(self.up(x))))
 
 
 class TextTower(nn.Module):
     """Token ids -> [B, 256] unit vectors: MiniLM layers, mean over real tokens, linear head.
 
-    The embeddings and the first `FROZEN` layers keep their MiniLM weights, so that words which the captions never
-    use keep their meaning, and so that training can start from cached states.
+    Everything but the head keeps its MiniLM weights, so that words which no training caption uses keep their meaning,
+    and so that training can start from cached sentence vectors.
     """
 
-    FROZEN = 3
-
-    def __init__(self, vocab, layers, context, width=384, dropout=0.1):
+    def __init__(self, vocab, layers, context, width=384):
         super().__init__()
         self.tokens = nn.Embedding(vocab, width)
         self.positions = nn.Embedding(context, width)
         self.norm = nn.LayerNorm(width, eps=1e-12)
-        self.layers = nn.ModuleList(Layer(width, dropout=dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(width) for _ in range(layers))
         self.out = nn.Linear(width, DIM)
-        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.out.bias)
 
-    @staticmethod
-    def bias(mask):
-        return (1.0 - mask[:, None, None, :].float()) * -1e4
-
-    def lower(self, ids, mask):
-        """States after the frozen layers, [B, S, 384]."""
-        x = self.norm(self.tokens(ids) + self.positions.weight[: ids.shape[1]])
-        for layer in self.layers[: self.FROZEN]:
-            x = layer(x, self.bias(mask))
-        return x
-
-    def pooled(self, states, mask):
+    def pooled(self, ids, mask):
         """Mean of the last hidden states over the real tokens: [B, 384]."""
-        for layer in self.layers[self.FROZEN :]:
-            states = layer(states, self.bias(mask))
+        x = self.norm(self.tokens(ids) + self.positions.weight[: ids.shape[1]])
+        bias = (1.0 - mask[:, None, None, :].float()) * -1e4
+        for layer in self.layers:
+            x = layer(x, bias)
         real = mask.unsqueeze(2).float()
-        return (states.float() * real).sum(1) / real.sum(1)
+        return (x.float() * real).sum(1) / real.sum(1)
 
-    def forward(self, states, mask):
-        return F.normalize(self.out(self.dropout(self.pooled(states, mask))).float(), dim=1)
+    def head(self, pooled, drop=0.0):
+        """Unit vectors [B, 256] from `pooled`; without a bias, so the length of `pooled` does not matter."""
+        return F.normalize(self.out(F.dropout(pooled, drop)).float(), dim=1)
 
     @classmethod
     def from_minilm(cls, folder, kept, layers, context):
@@ -202,6 +190,7 @@ class TextTower(nn.Module):
                     getattr(layer.down, part).copy_(w[f"{p}.output.dense.{part}"])
                 copy_norm(layer.norm1, w, f"{p}.attention.output.LayerNorm")
                 copy_norm(layer.norm2, w, f"{p}.output.LayerNorm")
+        tower.requires_grad_(False).out.weight.requires_grad_(True)
         return tower
 
 
@@ -216,4 +205,4 @@ class DualEncoder(nn.Module):
     def __init__(self, image, text):
         super().__init__()
         self.image, self.text = image, text
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))

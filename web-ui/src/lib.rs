@@ -39,7 +39,7 @@ pub struct ServeOptions {
     /// Where to listen; port 0 takes any free port. On a loopback address only requests for `localhost` or a loopback
     /// address are answered. There is no password: on any other address, whoever can reach it can see the photographs.
     pub addr: SocketAddr,
-    /// What runs the model, shown on the page, such as `tract`.
+    /// What runs the model, shown on the page: name and version, such as `tract 0.23`.
     pub runtime: String,
 }
 

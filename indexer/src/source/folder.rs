@@ -58,7 +58,9 @@ impl Sources {
         if paths.is_empty() {
             return Err(IndexError::NoSource);
         }
-        let index = fs_err::canonicalize(index)
+        // An index that is still to be made has no canonical path, and nothing lies inside it.
+        let index = std::fs::canonicalize(index)
+            .or_else(|_| std::path::absolute(index))
             .map_err(|source| IndexError::Source { path: index.into(), source })?;
         let mut sources = Self { roots: Vec::new(), index };
         for path in paths {
