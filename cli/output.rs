@@ -34,7 +34,8 @@ impl Output {
     /// A remark for people, on standard error.
     pub fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
-            eprintln!("{text}");
+            // Who reads standard error may be gone, as under `2>&1 | head`.
+            let _ = writeln!(io::stderr(), "{text}");
         }
     }
 
@@ -42,9 +43,9 @@ impl Output {
     pub fn error(&self, error: &anyhow::Error) {
         // `{:#}` joins the chain of causes with ": ".
         let text = format!("{error:#}");
-        eprintln!("pictor: {text}");
+        let _ = writeln!(io::stderr(), "pictor: {text}");
         if self.json {
-            println!("{}", serde_json::json!({ "error": text }));
+            let _ = writeln!(io::stdout(), "{}", serde_json::json!({ "error": text }));
         }
     }
 

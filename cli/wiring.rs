@@ -15,7 +15,10 @@ use crate::output::Output;
 /// SIGILL.
 pub fn check_cpu() -> anyhow::Result<()> {
     #[cfg(target_arch = "x86_64")]
-    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("pclmulqdq")) {
+    if !(is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("pclmulqdq"))
+    {
         bail!(
             "this CPU lacks AVX2, FMA or PCLMULQDQ, which this build of pictor needs; build it from source with the CXXFLAGS \
              line of .cargo/config.toml removed"

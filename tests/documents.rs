@@ -2,8 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: &[&str] =
-    &["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "storage/FORMAT.md", "models/pictor-mini/README.md"];
+const DOCUMENTS: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "storage/FORMAT.md",
+    "models/pictor-mini/README.md",
+];
 
 #[test]
 fn every_link_to_a_file_leads_to_one() {

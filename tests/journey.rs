@@ -136,10 +136,8 @@ fn read_npy(path: &std::path::Path, shape: [usize; 2]) -> Vec<Vec<f32>> {
     assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
     let header_end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = std::str::from_utf8(&bytes[10..header_end]).unwrap();
-    assert!(
-        header.contains("'<f4'") && header.contains(&format!("({}, {})", shape[0], shape[1])),
-        "{header}"
-    );
+    assert!(header.contains("'<f4'") && header.contains("'fortran_order': False"), "{header}");
+    assert!(header.contains(&format!("({}, {}", shape[0], shape[1])), "{header}");
     let numbers: Vec<f32> =
         bytes[header_end..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     assert_eq!(numbers.len(), shape[0] * shape[1]);

@@ -30,7 +30,11 @@ fn plain_words_find_plain_photographs() {
     let Some(photos) = sample_photos() else { return };
     let desk = Desk::empty();
     desk.json(&format!("index {} --index idx", photos.display()));
-    for (query, expected) in [("a cat", "chelsea.png"), ("a motorcycle", "motorcycle_left.png")] {
+    for (query, expected) in [
+        ("a motorcycle", "motorcycle_left.png"),
+        ("a man with a camera", "camera.png"),
+        ("mountains with snow", "picosdeeuropa_by_Aitzol_Berasategi.jpg"),
+    ] {
         let found = names(&desk.json(&format!("search --index idx -k 3 {query}")));
         assert!(found.contains(&expected.to_owned()), "{query}: {found:?}");
     }

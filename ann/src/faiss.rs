@@ -45,26 +45,43 @@ pub(crate) fn build(
     let failed = |action| failed(action, factory);
     // Also over no rows: a factory string that is wrong is wrong at once, not when images arrive.
     let mut index = Handle::from_factory(rows.dim(), factory).map_err(failed("make"))?;
-    let mut writer = envelope::Writer::create(path, kind, rows)?;
     if !rows.is_empty() {
         if let Some(needed) = index.nlist().filter(|&nlist| rows.len() < nlist) {
-            let advice = match rows.len() / ROWS_PER_LIST {
-                0..4 => "choose hnsw or flat, which need none".into(),
-                fits => format!(
-                    "choose IVF{fits} or fewer lists ({ROWS_PER_LIST} rows for each), or hnsw, or flat"
-                ),
-            };
-            return Err(AnnError::TooFewRows { factory: factory.into(), needed, rows: rows.len(), advice });
+            return Err(too_few_rows(factory, needed, rows.len()));
         }
-        index.train(rows).map_err(failed("train"))?;
+        index.train(rows).map_err(|message| match points_needed(&message) {
+            Some(needed) => too_few_rows(factory, needed, rows.len()),
+            None => failed("train")(message),
+        })?;
         index.add(rows).map_err(failed("add rows to"))?;
         if index.len() != rows.len() {
             let message = format!("it holds {} of {} rows", index.len(), rows.len());
             return Err(failed("add rows to")(message));
         }
+    }
+    // Only now: a failure so far leaves no file.
+    let mut writer = envelope::Writer::create(path, kind, rows)?;
+    if !rows.is_empty() {
         writer = index.write(writer)?;
     }
     writer.finish()
+}
+
+fn too_few_rows(factory: &str, needed: usize, rows: usize) -> AnnError {
+    let advice = match rows / ROWS_PER_LIST {
+        fits @ 4.. if factory.starts_with("IVF") => {
+            format!("choose IVF{fits} or fewer lists ({ROWS_PER_LIST} rows for each), or hnsw, or flat")
+        }
+        _ => "choose hnsw or flat, which need none".into(),
+    };
+    AnnError::TooFewRows { factory: factory.into(), needed, rows, advice }
+}
+
+/// The number in `Number of training points (n) should be at least as large as number of clusters (k)`, which is how FAISS's
+/// k-means, behind every codebook, says that it has too few (faiss/Clustering.cpp).
+fn points_needed(message: &str) -> Option<usize> {
+    let (_, needed) = message.split_once("should be at least as large as number of clusters (")?;
+    needed.split_once(')')?.0.parse().ok()
 }
 
 fn failed(action: &'static str, factory: &str) -> impl FnOnce(String) -> AnnError {

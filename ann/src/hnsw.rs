@@ -38,9 +38,9 @@ pub(crate) fn build(
     rows: &Rows,
     path: &Path,
 ) -> Result<(), AnnError> {
+    let links = (!rows.is_empty()).then(|| connect(m, ef_construction, rows));
     let mut writer = envelope::Writer::create(path, kind, rows)?;
-    if !rows.is_empty() {
-        let links = connect(m, ef_construction, rows);
+    if let Some(links) = links {
         // A row has at most 2M links on layer 0, and about as many on all others together as there are rows.
         let limit = u32::MAX as usize / (2 * m + 1);
         links.write(&mut writer)?.ok_or(AnnError::TooManyRows { rows: rows.len(), limit })?;

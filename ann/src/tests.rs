@@ -254,9 +254,12 @@ fn what_cannot_be_built_is_a_typed_error() {
     assert!(error.to_string().contains("choose hnsw or flat"), "{error}");
     let error = fails("IVF1024,Flat", &random_rows(1_000, 16, 7));
     assert!(error.to_string().contains("choose IVF25 or fewer"), "{error}");
-    // A codebook has 256 entries; FAISS itself says so.
-    let error = fails("PQ4", &rows);
-    assert!(error.to_string().contains("100") && error.to_string().contains("256"), "{error}");
+    // A codebook has 256 entries, and its k-means says so.
+    for factory in ["PQ4", "IVF16,PQ4", "OPQ4,PQ4", "HNSW16_PQ4"] {
+        let error = fails(factory, &rows);
+        assert!(matches!(error, AnnError::TooFewRows { needed: 256, rows: 100, .. }), "{factory}: {error:?}");
+    }
+    assert!(!path.exists(), "a failed build leaves no file");
 
     let bad = Rows::from_vec(2, vec![1.0, 0.0, f32::INFINITY, 0.0]).unwrap();
     for text in QUICK {

@@ -1,5 +1,6 @@
 //! `pictor index`.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,7 +68,10 @@ fn cancel_on_interrupt(output: &Output) -> anyhow::Result<Arc<AtomicBool>> {
             std::process::exit(130);
         }
         if !quiet {
-            eprintln!("stopping: committing what is done (again to quit at once; the last commit stays)");
+            let _ = writeln!(
+                std::io::stderr(),
+                "stopping: committing what is done (again to quit at once; the last commit stays)"
+            );
         }
     })
     .context("failed to listen for Ctrl-C")?;

@@ -1,5 +1,7 @@
 //! `pictor serve`.
 
+use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,14 +16,16 @@ pub fn run(args: ServeArgs, output: &Output) -> anyhow::Result<Outcome> {
     let (engine, encoder) = wiring::engine(&args.index.index, args.model.as_deref(), &args.runtime, output)?;
     // Both towers load now, so that the first visitor does not wait for them.
     encoder.warm_up(true, true)?;
-    let options = ServeOptions { addr: args.addr, runtime: encoder.runtime().to_string() };
-    let (json, quiet) = (output.json, output.quiet);
-    let ready = move |addr: std::net::SocketAddr| {
-        if json {
-            println!("{}", serde_json::json!({ "listening": format!("http://{addr}") }));
-        } else if !quiet {
-            println!("http://{addr}  (Ctrl-C stops)");
-        }
+    // Not the library's path, which is nobody's business on the other end of a connection.
+    let runtime = format!("{} {}", encoder.runtime().name, encoder.runtime().version);
+    let options = ServeOptions { addr: args.addr, runtime };
+    let ready = |addr: SocketAddr| {
+        let line = match output.json {
+            true => serde_json::json!({ "listening": format!("http://{addr}") }).to_string(),
+            false => format!("http://{addr}  (Ctrl-C stops)"),
+        };
+        // Whoever started the service may have closed its output; that is no reason to stop.
+        let _ = writeln!(std::io::stdout(), "{line}");
     };
     let shutdown = Shutdown::new();
     let stop = shutdown.clone();

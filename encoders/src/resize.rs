@@ -68,8 +68,8 @@ impl Window {
 /// Fraction bits of a weight: 8 bits for the pixel and 2 for the sum, which may leave 0..=255 by the kernel's overshoot.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// Rows that the horizontal pass takes at once, one in each i32 lane of an AVX2 register.
-const LANES: usize = 32;
+/// Rows that the horizontal pass takes at once: two AVX2 registers of i32 for each channel.
+const LANES: usize = 16;
 
 /// Columns times channels that the vertical pass takes at once: four AVX2 registers of sums.
 const STRIP: usize = 32;
@@ -120,33 +120,35 @@ fn vertical_first(from: RasterSize, to: RasterSize) -> bool {
 /// Each row of `pixels` to `axis.starts.len()` pixels.
 ///
 /// Rows are taken [`LANES`] at a time and turned so that the same column of all of them is adjacent: then every weight
-/// multiplies a whole register, whatever the number of channels.
+/// multiplies whole registers.
 #[inline(always)]
 fn horizontal(pixels: &[u8], stride: usize, axis: &Axis) -> Vec<u8> {
     let out_stride = axis.starts.len() * 3;
     let mut out = vec![0; pixels.len() / stride * out_stride];
     let part = axis.source();
     let part = part.start * 3..part.end * 3;
-    let mut turned = vec![[0u8; LANES]; part.len()];
+    let mut turned = vec![[0u8; 3 * LANES]; part.len() / 3];
     for (block, out_block) in pixels.chunks(stride * LANES).zip(out.chunks_mut(out_stride * LANES)) {
         for (lane, row) in block.chunks_exact(stride).enumerate() {
-            for (column, &value) in turned.iter_mut().zip(&row[part.clone()]) {
-                column[lane] = value;
+            for (column, pixel) in turned.iter_mut().zip(row[part.clone()].chunks_exact(3)) {
+                for channel in 0..3 {
+                    column[channel * LANES + lane] = pixel[channel];
+                }
             }
         }
         for (x, (start, weights)) in axis.taps().enumerate() {
-            let mut sums = [[1i32 << (PRECISION_BITS - 1); LANES]; 3];
-            let from = start * 3 - part.start;
-            for (pixel, &weight) in turned[from..from + weights.len() * 3].chunks_exact(3).zip(weights) {
-                for (sum, column) in sums.iter_mut().zip(pixel) {
-                    for lane in 0..LANES {
-                        sum[lane] += i32::from(column[lane]) * weight;
-                    }
+            let mut sums = [1i32 << (PRECISION_BITS - 1); 3 * LANES];
+            let from = start - part.start / 3;
+            for (column, &weight) in turned[from..from + weights.len()].iter().zip(weights) {
+                for (sum, &value) in sums.iter_mut().zip(column) {
+                    *sum += i32::from(value) * weight;
                 }
             }
+            // All at once and by value, so that the sums stay in registers.
+            let levels = sums.map(clip8);
             for (lane, row) in out_block.chunks_exact_mut(out_stride).enumerate() {
                 for channel in 0..3 {
-                    row[x * 3 + channel] = clip8(sums[channel][lane]);
+                    row[x * 3 + channel] = levels[channel * LANES + lane];
                 }
             }
         }

@@ -45,14 +45,14 @@ fn made_embeddings() {
 }
 
 /// OpenAI CLIP ViT-B/32 on 100 Flickr8k images with 5 captions each. The embeddings are not part of the repository: the
-/// folder that holds `clip-vit-b32-flickr8k-100/` is `$PICTOR_TEST_DATA`, or `shared/data` beside the checkout.
+/// folder whose `data/` holds `clip-vit-b32-flickr8k-100/` is `$PICTOR_SHARED`, or `shared` beside the checkout.
 #[test]
 fn real_clip_embeddings() {
-    let data = std::env::var_os("PICTOR_TEST_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
-    let folder = data.join("clip-vit-b32-flickr8k-100");
+    let shared = std::env::var_os("PICTOR_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    let folder = shared.join("data/clip-vit-b32-flickr8k-100");
     if !folder.exists() {
-        eprintln!("SKIPPED real_clip_embeddings: no {}; set PICTOR_TEST_DATA", folder.display());
+        eprintln!("NOT RUN: {} is absent (set PICTOR_SHARED)", folder.display());
         return;
     }
     let (rows, dim, image_data) = read_npy(&folder.join("image_embeddings.npy"));

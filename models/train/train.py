@@ -17,12 +17,16 @@ from data import VIEWS, cache_maps, in_memory, load_split, mobilenet_session
 from evaluate import recall, report
 from export import export
 from model import DualEncoder, FIRST_UPPER, ImageTower, TextTower, Trunk
-from texts import bf16, sentence_vectors
+from texts import Tokens, bf16, sentence_vectors
 from tokenizer import CONTEXT_LENGTH, minilm_folder, prune, whole_words
 
 SEED = 7
 LAYERS = 6  # of MiniLM: all of them
+FIRST_TRAINED = 3  # layers 3-5 are trained in the text stage
 CAPTIONS = 5  # per image
+STAGES = ("frozen", "tuned", "text")
+# shares of the stages tried for the average
+SHARES = ((0.7, 0.3, 0.0), (0.3, 0.0, 0.7), (0.0, 0.0, 1.0), (0.0, 0.3, 0.7), (0.2, 0.3, 0.5), (0.4, 0.2, 0.4))
 SCORED_EVERY = 2  # epochs between two looks at dev
 FOLDER_FILES = ("image.onnx", "text.onnx", "tokenizer.json", "golden.json", "pictor.json")
 
@@ -35,14 +39,17 @@ class Recipe:
     batch: int = 400
     frozen_epochs: int = 12
     tuned_epochs: int = 10
+    text_epochs: int = 8
     lr_head: float = 1.5e-3
     lr_conv: float = 1e-4
-    tuned_scale: float = 0.4  # learning rate of the heads in the second stage, relative to the first
+    lr_text: float = 2e-4
+    tuned_scale: float = 0.4  # learning rate of the heads after the first stage, relative to it
     weight_decay: float = 0.05
     soft: float = 0.1  # share of the target that follows MiniLM caption similarity
     soft_temperature: float = 0.05
     drop_cells: float = 0.25
     drop_text: float = 0.1
+    drop_words: float = 0.1
     ema: float = 0.98
 
 
@@ -57,13 +64,19 @@ class Log:
 
 
 @torch.no_grad()
-def evaluate(model, texts, maps, tuned):
-    """Dev recall of the torch model (bfloat16 arithmetic; the exported files are measured separately)."""
+def evaluate(model, texts, tokens, maps, stage):
+    """Dev recall of the torch model (bfloat16 arithmetic; the exported files are measured separately).
+
+    `stage` says what has left its pretrained weights: cached vectors and maps stand for the rest.
+    """
     model.eval()
     count = maps["block16"].shape[1]
     with bf16():
         chunks = torch.arange(count).split(200)
-        images = torch.cat([image_batch(model, maps, torch.zeros_like(c), c, tuned) for c in chunks])
+        deep = stage in ("tuned", "final")
+        images = torch.cat([image_batch(model, maps, torch.zeros_like(c), c, deep) for c in chunks])
+        if stage in ("text", "final"):
+            texts = tokens.pooled(model.text, np.arange(len(texts)), groups=len(texts) // 200)
         vectors = model.text.head(texts)
     model.train()
     return recall(images.numpy(), vectors.numpy(), np.repeat(np.arange(count), CAPTIONS))
@@ -78,33 +91,37 @@ def image_batch(model, maps, views, index, tuned, drop_cells=0.0):
 
 
 def contrastive_loss(images, texts, scale, own_images, own_texts, recipe):
-    """Symmetric InfoNCE of images [B, D] and their texts [B * CAPTIONS, D], all captions of an image positive.
+    """Symmetric InfoNCE of images [B, D] and their texts [B * each, D], all texts of an image positive.
 
     A share of the targets is soft: the softmax of the similarity of captions, `own_texts` to `own_images` (the mean
     caption of each image), both as MiniLM sees them.
     """
     logits = scale * texts @ images.T
-    hard = F.one_hot(torch.arange(len(images)).repeat_interleave(CAPTIONS)).float()
+    each = len(texts) // len(images)
+    hard = F.one_hot(torch.arange(len(images)).repeat_interleave(each)).float()
     soft = own_texts @ own_images.T / recipe.soft_temperature
     to_image = (1 - recipe.soft) * hard + recipe.soft * soft.softmax(1)
-    to_text = (1 - recipe.soft) * hard.T / CAPTIONS + recipe.soft * soft.T.softmax(1)
+    to_text = (1 - recipe.soft) * hard.T / each + recipe.soft * soft.T.softmax(1)
     loss = -(to_image * logits.log_softmax(1)).sum(1).mean() - (to_text * logits.T.log_softmax(1)).sum(1).mean()
     return loss / 2
 
 
-def parameter_groups(model, recipe, tuned):
-    """Heads and convolutions, each with its peak learning rate."""
+def parameter_groups(model, recipe, stage):
+    """Heads, convolutions and text layers, each with its peak learning rate; what a stage trains gets gradients."""
     trunk = [model.image.trunk.last]
-    if tuned:
+    if stage == "tuned":
         trunk.append(model.image.trunk.blocks[FIRST_UPPER:])
     conv = [p for module in trunk for p in module.requires_grad_(True).parameters()]
-    taken = {id(p) for p in conv}
+    upper = model.text.layers[FIRST_TRAINED:] if stage == "text" else []
+    body = [p for layer in upper for p in layer.requires_grad_(True).parameters()]
+    taken = {id(p) for p in conv + body}
     head = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
-    rates = ((head, recipe.lr_head * (recipe.tuned_scale if tuned else 1.0)), (conv, recipe.lr_conv))
-    return [{"params": params, "lr": rate, "peak": rate} for params, rate in rates]
+    scale = 1.0 if stage == "frozen" else recipe.tuned_scale
+    rates = ((head, recipe.lr_head * scale), (conv, recipe.lr_conv), (body, recipe.lr_text))
+    return [{"params": params, "lr": rate, "peak": rate} for params, rate in rates if params]
 
 
-def run_stage(name, model, train, dev, recipe, epochs, tuned, log, cache):
+def run_stage(name, model, train, dev, recipe, epochs, log, cache):
     """Trains for `epochs`; returns the moving average of the weights and the curve.
 
     Both are kept in `cache`, after each epoch and at the end; a stage that is complete there is not trained again.
@@ -116,10 +133,11 @@ def run_stage(name, model, train, dev, recipe, epochs, tuned, log, cache):
         average.load_state_dict(saved["weights"])
         log(f"{name} stage found in {done}")
         return average, saved["curve"]
-    texts, maps = train
-    rng = np.random.default_rng([SEED, int(tuned)])
-    torch.manual_seed(SEED + int(tuned))
-    groups = parameter_groups(model, recipe, tuned)
+    texts, tokens, maps = train
+    tuned, textual = name == "tuned", name == "text"
+    rng = np.random.default_rng([SEED, STAGES.index(name)])
+    torch.manual_seed(SEED + STAGES.index(name))
+    groups = parameter_groups(model, recipe, name)
     optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, betas=(0.9, 0.98), fused=True)
     views, count = maps["block16"].shape[:2]
     steps, step, seconds, curve = epochs * (count // recipe.batch), 0, 0.0, []
@@ -136,10 +154,14 @@ def run_stage(name, model, train, dev, recipe, epochs, tuned, log, cache):
                 group["lr"] = group["peak"] * warm
             index = torch.from_numpy(order[start : start + recipe.batch])
             chosen = torch.from_numpy(rng.integers(0, views, len(index)))
-            captions = texts[index].flatten(0, 1)
+            picks = rng.integers(0, CAPTIONS, len(index))
+            captions = texts[index, picks] if textual else texts[index].flatten(0, 1)
             with bf16():
                 images = image_batch(model, maps, chosen, index, tuned, recipe.drop_cells)
-                vectors = model.text.head(captions, recipe.drop_text)
+                pooled = captions
+                if textual:
+                    pooled = tokens.pooled(model.text, index.numpy() * CAPTIONS + picks, recipe.drop_words, rng)
+                vectors = model.text.head(pooled, recipe.drop_text)
             scale = model.log_scale.exp().clamp(max=100)
             loss = contrastive_loss(images, vectors, scale, means[index], captions, recipe)
             optimizer.zero_grad()
@@ -156,7 +178,7 @@ def run_stage(name, model, train, dev, recipe, epochs, tuned, log, cache):
             f"{time.time() - started:.0f} s")
         seconds += time.time() - started
         if (epochs - epoch - 1) % SCORED_EVERY == 0:
-            scores = evaluate(average, *dev, tuned)
+            scores = evaluate(average, *dev, name)
             curve.append({"stage": name, "epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": seconds, **scores})
             t, i = scores["text_to_image"], scores["image_to_text"]
             log(f"{name} {epoch + 1}/{epochs} dev t2i {list(t.values())} i2t {list(i.values())}")
@@ -165,25 +187,25 @@ def run_stage(name, model, train, dev, recipe, epochs, tuned, log, cache):
     return average, curve
 
 
-def blend(first, second, share):
-    """A model whose weights are (1 - share) * first + share * second."""
-    mixed = copy.deepcopy(first)
+def blend(models, shares):
+    """A model whose weights are the mean of those of `models`, weighted by `shares` (which sum to 1)."""
+    mixed = copy.deepcopy(models[0])
     with torch.no_grad():
-        for ours, other in zip(mixed.parameters(), second.parameters()):
-            ours.lerp_(other, share)
+        for ours, *others in zip(mixed.parameters(), *(model.parameters() for model in models)):
+            ours.copy_(sum(share * other for share, other in zip(shares, others)))
     return mixed
 
 
-def choose_blend(frozen, tuned, dev, log):
-    """The share of the fine-tuned weights with the best mean R@10 on dev, and the scores of each share tried."""
+def choose_blend(models, dev, log):
+    """The shares of the stages with the best mean R@10 on dev, and the scores of all shares tried."""
     curve = []
-    for share in (0.3, 0.4, 0.5, 0.6, 0.7):
-        scores = evaluate(blend(frozen, tuned, share), *dev, tuned=True)
+    for shares in SHARES:
+        scores = evaluate(blend(models, shares), *dev, "final")
         t, i = scores["text_to_image"], scores["image_to_text"]
-        log(f"blend {share:.1f} t2i {list(t.values())} i2t {list(i.values())}")
-        curve.append({"share": share, **scores})
+        log(f"blend {shares} t2i {list(t.values())} i2t {list(i.values())}")
+        curve.append({"shares": shares, **scores})
     best = max(curve, key=lambda row: row["text_to_image"]["R@10"] + row["image_to_text"]["R@10"])
-    return best["share"], curve
+    return best["shares"], curve
 
 
 def main():
@@ -209,16 +231,21 @@ def main():
     tokenizer, kept = prune(flat, whole_words(), recipe.vocab)
     torch.manual_seed(SEED)
     text = TextTower.from_minilm(minilm_folder(), kept, LAYERS, CONTEXT_LENGTH)
-    train = (sentence_vectors(text, tokenizer, flat, args.cache / "train-texts.pt"), maps)
-    dev = (sentence_vectors(text, tokenizer, dev_flat, args.cache / "dev-texts.pt"), dev_maps)
+    train = (sentence_vectors(text, tokenizer, flat, args.cache / "train-texts.pt"), Tokens(tokenizer, flat), maps)
+    dev = (sentence_vectors(text, tokenizer, dev_flat, args.cache / "dev-texts.pt"), Tokens(tokenizer, dev_flat), dev_maps)
     model = DualEncoder(ImageTower(Trunk.from_onnx(keras)), text)
     log("data ready")
 
-    frozen, curve = run_stage("frozen", model, train, dev, recipe, recipe.frozen_epochs, False, log, args.cache)
-    model.load_state_dict(frozen.state_dict())
-    tuned, tuned_curve = run_stage("tuned", model, train, dev, recipe, recipe.tuned_epochs, True, log, args.cache)
-    share, blends = choose_blend(frozen, tuned, dev, log)
-    final = blend(frozen, tuned, share)
+    frozen, curve = run_stage("frozen", model, train, dev, recipe, recipe.frozen_epochs, log, args.cache)
+    models = [frozen]
+    for name, epochs in (("tuned", recipe.tuned_epochs), ("text", recipe.text_epochs)):
+        branch = copy.deepcopy(model)  # both start from the first stage, with its settings of what is trained
+        branch.load_state_dict(frozen.state_dict())
+        average, more = run_stage(name, branch, train, dev, recipe, epochs, log, args.cache)
+        models.append(average)
+        curve += more
+    shares, blends = choose_blend(models, dev, log)
+    final = blend(models, shares)
     torch.save(final.state_dict(), args.cache / "final.pt")
 
     float32, int8 = args.cache / "float32", args.cache / "int8"
@@ -229,7 +256,7 @@ def main():
         (int8 / name).replace(args.out / name)
     reports = {"float32": report(float32, args.data), "int8": report(args.out, args.data)}
     log(f"exported {sizes} {json.dumps(reports)}")
-    write_card(args.out, recipe, SEED, curve + tuned_curve, share, blends, reports, sizes)
+    write_card(args.out, recipe, SEED, curve, shares, blends, reports, sizes)
 
 
 if __name__ == "__main__":
