@@ -49,9 +49,11 @@ pub(crate) fn build(
         if let Some(needed) = index.nlist().filter(|&nlist| rows.len() < nlist) {
             return Err(too_few_rows(factory, needed, rows.len()));
         }
-        index.train(rows).map_err(|message| match points_needed(&message) {
-            Some(needed) => too_few_rows(factory, needed, rows.len()),
-            None => failed("train")(message),
+        index.train(rows).map_err(|message| {
+            match rows_needed(&message).filter(|&needed| needed > rows.len()) {
+                Some(needed) => too_few_rows(factory, needed, rows.len()),
+                None => failed("train")(message),
+            }
         })?;
         index.add(rows).map_err(failed("add rows to"))?;
         if index.len() != rows.len() {
@@ -77,11 +79,18 @@ fn too_few_rows(factory: &str, needed: usize, rows: usize) -> AnnError {
     AnnError::TooFewRows { factory: factory.into(), needed, rows, advice }
 }
 
-/// The number in `Number of training points (n) should be at least as large as number of clusters (k)`, which is how FAISS's
-/// k-means, behind every codebook, says that it has too few (faiss/Clustering.cpp).
-fn points_needed(message: &str) -> Option<usize> {
-    let (_, needed) = message.split_once("should be at least as large as number of clusters (")?;
-    needed.split_once(')')?.0.parse().ok()
+/// How many rows FAISS says that it needs to learn from.
+///
+/// Two of its messages mean this: `Number of training points (n) should be at least as large as number of clusters (k)` of
+/// k-means, behind every codebook (faiss/Clustering.cpp), and `PCA matrix cannot output k dimensions from d`, which also tells
+/// that there were fewer than k rows (faiss/VectorTransform.cpp).
+fn rows_needed(message: &str) -> Option<usize> {
+    let number = |from: &str, to: char| message.split_once(from)?.1.split_once(to)?.0.parse().ok();
+    number("should be at least as large as number of clusters (", ')').or_else(|| {
+        let needed: usize = number("PCA matrix cannot output ", ' ')?;
+        // More components out than in are wrong with any number of rows.
+        (needed <= number("dimensions from ", ' ')?).then_some(needed)
+    })
 }
 
 fn failed(action: &'static str, factory: &str) -> impl FnOnce(String) -> AnnError {
@@ -228,7 +237,7 @@ fn nprobe(knob: Knob, effort: usize) -> Option<usize> {
 /// Whether every component of the factory string keeps vectors as they are, so that FAISS's own order is exact.
 fn stores_vectors(factory: &str) -> bool {
     factory.split(',').all(|component| {
-        let plain = ["IVF", "HNSW", "NSG"].iter().any(|graph| component.starts_with(graph));
+        let plain = ["IVF", "HNSW"].iter().any(|graph| component.starts_with(graph));
         component == "Flat" || plain && !["_PQ", "_SQ", "_2x"].iter().any(|codes| component.contains(codes))
     })
 }
@@ -264,9 +273,7 @@ mod tests {
 
     #[test]
     fn knows_which_factories_keep_vectors() {
-        for factory in
-            ["Flat", "HNSW32", "HNSW32,Flat", "IVF64,Flat", "IVF1024_HNSW32,Flat", "HNSW16_Flat", "NSG32"]
-        {
+        for factory in ["Flat", "HNSW32", "HNSW32,Flat", "IVF64,Flat", "IVF1024_HNSW32,Flat", "HNSW16_Flat"] {
             assert!(stores_vectors(factory), "{factory}");
         }
         for factory in

@@ -5,7 +5,7 @@
 //! construction; the links it makes are exported once into a flat array (graph.rs) that is mapped when opened.
 //!
 //! Rows are inserted by one thread, in order: `hnsw_rs` draws levels from a fixed seed, so the same rows give the same file.
-//! @@SPEED@@
+//! Building on all cores would be faster and give another graph each time.
 
 use std::path::Path;
 

@@ -259,6 +259,12 @@ fn what_cannot_be_built_is_a_typed_error() {
         let error = fails(factory, &rows);
         assert!(matches!(error, AnnError::TooFewRows { needed: 256, rows: 100, .. }), "{factory}: {error:?}");
     }
+    // Eight components cannot be learnt from five rows, nor 32 from 16.
+    assert!(matches!(
+        fails("PCA8,Flat", &random_rows(5, 16, 7)),
+        AnnError::TooFewRows { needed: 8, rows: 5, .. }
+    ));
+    assert!(matches!(fails("PCA32,Flat", &random_rows(5, 16, 7)), AnnError::Faiss { action: "train", .. }));
     assert!(!path.exists(), "a failed build leaves no file");
 
     let bad = Rows::from_vec(2, vec![1.0, 0.0, f32::INFINITY, 0.0]).unwrap();

@@ -2,7 +2,7 @@
 //! go together (Radford et al. 2021). SigLIP and its kin have the same shape, and so has the bundled model.
 //!
 //! Loading is lazy, tower by tower, because a text query on the command line should not wait for the image tower. The
-//! manifest, the fingerprint and the tokenizer-free parts are checked at open.
+//! manifest and the fingerprint are checked at open.
 //!
 //! What must stay true: an answer's row `i` depends on input `i` alone, on either runtime (`tests/encode.rs`).
 

@@ -48,7 +48,9 @@ pub struct ModelManifest {
     /// File with inputs and expected outputs for the tests, if the folder carries one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub golden: Option<String>,
-    /// BLAKE3 over the files and the parameters that decide what the vectors are; see [`fingerprint`].
+    /// Lower-case hexadecimal BLAKE3 over what decides the vectors: for each of image file, text file and tokenizer, its
+    /// name, a zero byte and the 32-byte BLAKE3 of its content; then the canonical JSON (sorted keys, no spaces, UTF-8) of
+    /// `{"dim", "image", "text"}` as they stand here.
     pub fingerprint: String,
 }
 
@@ -162,11 +164,9 @@ impl ModelManifest {
     }
 }
 
-/// The fingerprint of a model: lower-case hexadecimal BLAKE3 over, for each of image file, text file and tokenizer, its name,
-/// a zero byte and the 32-byte BLAKE3 of its content; then the canonical JSON of `{"dim", "image", "text"}` as the manifest
-/// states them. `contents` are the three files in that order.
+/// [`ModelManifest::fingerprint`] of the manifest `json`, whose `files` have these `contents`.
 ///
-/// The name, licence and golden file do not count: they change nothing in a vector.
+/// Name, licence and golden file do not count: they change nothing in a vector.
 pub(crate) fn fingerprint(json: &Value, files: [&str; 3], contents: [blake3::Hash; 3]) -> String {
     let mut hasher = blake3::Hasher::new();
     for (name, content) in files.iter().zip(contents) {

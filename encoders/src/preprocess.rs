@@ -4,7 +4,7 @@
 //! a slip here does not fail, it quietly costs recall. What a model wants is read from its `pictor.json`, never inferred from
 //! its name.
 //!
-//! What must stay true: the 8-bit raster equals the reference's in every pixel (`tests/preprocess.rs`), and the numbers equal
+//! What must stay true: the 8-bit raster equals the reference's in every pixel (`tests/raster.rs`), and the numbers equal
 //! `(raster / 255 - mean) / std` computed in f32, which is torchvision's `ToTensor` followed by `Normalize`.
 
 use image::RgbImage;

@@ -8,7 +8,7 @@
 //! The version is Pillow 13. Up to Pillow 12 the horizontal pass always came first; since 13 the vertical one does when the
 //! height loses much more than the width ([`vertical_first`]), which moves a few levels in tall pictures.
 //!
-//! What must stay true: every pixel equals Pillow's (`tests/preprocess.rs` compares with rasters that Pillow made), and the
+//! What must stay true: every pixel equals Pillow's (`tests/raster.rs` compares with rasters that Pillow made), and the
 //! work is proportional to the source and the window asked for, never to the size of the resized image, which an extreme
 //! aspect ratio can make huge.
 

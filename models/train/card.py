@@ -87,9 +87,9 @@ Left three: text to image. Right three: image to text.
 | COCO val2017 sample, {reports['int8'][coco]['images']} images, {reports['int8'][coco]['captions']} captions | {row(reports['int8'][coco])} |
 | the same, float32 weights | {row(reports['float32'][coco])} |
 
-Flickr8k dev is the data the model was **chosen on**: the averaging share was picked by its score there, and
-the recipe comes from a trial that was scored on the test split, so unseen data will come out a little lower. The COCO sample
-was never looked at while choosing; it has few images, which makes its figures high and coarse.
+Flickr8k dev is the data the model was **chosen on**: the shares of the average and the shape of the recipe were picked
+by their scores there, so unseen data will come out a little lower.
+The COCO sample played no part in any choice; it has few images, which makes its figures high and coarse.
 
 ## Files
 
@@ -108,7 +108,7 @@ outputs that any runtime must repeat.
 
 - **Image tower.** MobileNetV2 1.0/224 (Keras Applications, ImageNet), last 1x1 convolution trained, 8-head attention
   pooling beside mean pooling over the 49 cells, layer norm, two-layer head.
-- **Text tower.** all-MiniLM-L6-v2, all 6 layers, mean pooling, linear head. The vocabulary is cut to {recipe.vocab:,}
+- **Text tower.** all-MiniLM-L6-v2, all 6 layers, mean pooling, a head of a linear map plus a small MLP. The vocabulary is cut to {recipe.vocab:,}
   tokens: every token of the training captions, every single character, and then whole words in MiniLM's order.
 - **Loss.** Symmetric InfoNCE over batches of {recipe.batch} images with their five captions (one, while text layers are
   trained); {recipe.soft:.0%} of the target is soft and follows MiniLM caption similarity. Learned temperature, AdamW,
@@ -118,15 +118,15 @@ outputs that any runtime must repeat.
   jitter of {JITTER:.0%}.
 - **Three stages, then averaging.** *Frozen*: {recipe.frozen_epochs} epochs over block-16 maps and MiniLM sentence vectors, training
   the heads and the last convolution. From there *tuned*, {recipe.tuned_epochs} epochs that also train blocks 13-16, and apart from
-  it *text*, {recipe.text_epochs} epochs that also train text layers 3-5. Both overfit on their own. The shipped weights are the
-  mean, {mix(shares)} (frozen / tuned / text).
+  it *text*, {recipe.text_epochs} epochs that also train text layers 3-5. With 6,000
+  photographs both soon overfit, which is why they are short and averaged. The shipped weights are the weighted mean, {mix(shares)} (frozen / tuned / text).
 
 Settings: {settings}; seed {seed}.
 
 The stages took {minutes(curve, 'frozen'):.1f}, {minutes(curve, 'tuned'):.1f} and {minutes(curve, 'text'):.1f} minutes on 2 CPU cores
 ({platform.machine()}, AVX-512 BF16), which other work shared; the feature cache before them takes about two minutes
 per view. Python {platform.python_version()}, {versions}. One command repeats it: `make -C models/train`. Runs on other
-processors differ in the last digits and so, by some tenths of a percent, in recall.
+processors differ in the last digits, and so a little in recall.
 
 ## Dev curve
 
@@ -146,7 +146,7 @@ Averaging the stages (frozen / tuned / text):
 
 - Small, and trained on 6,000 photographs: everyday scenes of people, dogs, sport and streets, described in English.
   Food, documents, art, brands, places and named people are outside what it has seen. It does not read text in images.
-- It counts badly and barely hears word order ("a dog chases a man" and "a man chases a dog" come out alike).
+- Numbers of things and the order of words were not trained for; do not expect it to tell who chases whom.
 - It inherits the biases of ImageNet, Flickr8k and its captions, among them assumptions about gender and age.
 - Texts in other scripts than Latin fall apart into characters that carry little meaning. Longer texts than 48 tokens are cut.
 - MiniLM was trained on public caption collections by its authors (Flickr30k and COCO captions among them, text only),

@@ -129,7 +129,9 @@ def text_graph(tower, int8=True):
     real = g.op("Unsqueeze", mask, g.ints(2))
     total = g.op("ReduceSum", g.op("Mul", x, real), g.ints(1), keepdims=0)
     count = g.op("ReduceSum", real, g.ints(1), keepdims=0)
-    g.unit(g.linear(g.op("Div", total, count), tower.out), "text_embeds")
+    pooled = g.unit(g.op("Div", total, count), "pooled")
+    hidden = g.gelu(g.linear(g.op("Mul", pooled, g.floats(tower.GAIN)), tower.widen))
+    g.unit(g.op("Add", g.linear(pooled, tower.out), g.linear(hidden, tower.narrow)), "text_embeds")
     shape = ["batch", "sequence"]
     inputs = [("input_ids", TensorProto.INT64, shape), ("attention_mask", TensorProto.INT64, shape)]
     return g.model("text", inputs, "text_embeds")

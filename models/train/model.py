@@ -96,7 +96,7 @@ class ImageTower(nn.Module):
 
     HEADS = 8
 
-    def __init__(self, trunk, hidden=640, dropout=0.2):
+    def __init__(self, trunk, hidden=640, dropout=0.4):
         super().__init__()
         self.trunk = trunk
         self.score = nn.Linear(1280, self.HEADS)
@@ -144,11 +144,14 @@ class Layer(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Token ids -> [B, 256] unit vectors: MiniLM layers, mean over real tokens, linear head.
+    """Token ids -> [B, 256] unit vectors: MiniLM layers, mean over real tokens, a head of a linear map plus a small MLP.
 
     The embeddings and the lower layers always keep their MiniLM weights, so that words which no training caption uses
     keep their meaning.
     """
+
+    WIDE = 768  # hidden units of the head's MLP
+    GAIN = 8.0  # of its input: components of a unit vector of 384 are small for a GELU
 
     def __init__(self, vocab, layers, context, width=384):
         super().__init__()
@@ -157,7 +160,8 @@ class TextTower(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-12)
         self.layers = nn.ModuleList(Layer(width) for _ in range(layers))
         self.out = nn.Linear(width, DIM)
-        nn.init.zeros_(self.out.bias)
+        self.widen = nn.Linear(width, self.WIDE)
+        self.narrow = nn.Linear(self.WIDE, DIM)
 
     def pooled(self, ids, mask):
         """Mean of the last hidden states over the real tokens: [B, 384]."""
@@ -169,8 +173,11 @@ class TextTower(nn.Module):
         return (x.float() * real).sum(1) / real.sum(1)
 
     def head(self, pooled, drop=0.0):
-        """Unit vectors [B, 256] from `pooled`; without a bias, so the length of `pooled` does not matter."""
-        return F.normalize(self.out(F.dropout(pooled, drop)).float(), dim=1)
+        """Unit vectors [B, 256] from `pooled`, whose length does not matter."""
+        x = F.normalize(pooled, dim=1)
+        hidden = F.gelu(self.widen(x * self.GAIN))
+        mapped = self.out(F.dropout(x, drop)) + self.narrow(F.dropout(hidden, drop))
+        return F.normalize(mapped.float(), dim=1)
 
     @classmethod
     def from_minilm(cls, folder, kept, layers, context):
@@ -192,7 +199,9 @@ class TextTower(nn.Module):
                     getattr(layer.down, part).copy_(w[f"{p}.output.dense.{part}"])
                 copy_norm(layer.norm1, w, f"{p}.attention.output.LayerNorm")
                 copy_norm(layer.norm2, w, f"{p}.output.LayerNorm")
-        tower.requires_grad_(False).out.weight.requires_grad_(True)
+        tower.requires_grad_(False)
+        for part in (tower.out, tower.widen, tower.narrow):
+            part.requires_grad_(True)
         return tower
 
 

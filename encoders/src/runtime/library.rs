@@ -78,7 +78,9 @@ struct Place {
 fn places(variable: impl Fn(&str) -> Option<OsString>) -> Vec<Place> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     if let Some(path) = set("ORT_DYLIB_PATH") {
-        return vec![Place { path: path.into(), explicit: true }];
+        // `ort` would look for a relative path beside the executable first.
+        let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
+        return vec![Place { path, explicit: true }];
     }
     let mut paths = Vec::new();
     let cache = set("XDG_CACHE_HOME").map(PathBuf::from);

@@ -1,7 +1,7 @@
 //! What runs the graphs: tensors in, tensors out.
 //!
-//! Two implementers stand behind one private trait, chosen at run time: ONNX Runtime when its shared library is found (about
-//! twice as fast, and the way to accelerators), and tract, pure Rust, which is always there. The seam is this low so that
+//! Two implementers stand behind one private trait, chosen at run time: ONNX Runtime when its shared library is found (two
+//! to three times as fast, and the way to accelerators), and tract, pure Rust, which is always there. The seam is this low so that
 //! tokenising, preprocessing, batching and normalising exist once.
 //!
 //! What must stay true: both give the same vectors (cosine > 0.9999), row `i` of an output depends on row `i` of the inputs

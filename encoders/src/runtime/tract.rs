@@ -20,10 +20,10 @@ pub(super) const VERSION: &str = "0.23";
 
 /// A graph, and the pool whose threads each run it on a part of the batch: inside a run tract uses one thread.
 ///
-/// Measured on 2 cores with the bundled model, in rows a second of one thread: images 12 one at a time in a graph
-/// specialised for one, 6 in one for batches of 4, under 2 in one of any batch size; texts of 12 tokens 32 one at a time and
-/// 136 in batches of 32, in a graph of any batch size and length, which is as fast as one specialised for both. So images go
-/// one by one and texts in as many parts as there are threads.
+/// What a graph is specialised for decides its speed. Measured with the bundled model on one thread: images go twice as fast
+/// one at a time in a graph for one as in a graph for batches of 4, and eight times as fast as in a graph for any batch size;
+/// texts of 12 tokens go four times as fast in batches of 32 as one at a time, and a graph for any batch size and length loses
+/// nothing to one for exactly that. So images go one by one, and texts in as many parts as there are threads.
 struct TractRuntime {
     plan: Arc<tract::TypedRunnableModel>,
     pool: Arc<ThreadPool>,

@@ -88,7 +88,8 @@ fn other_bytes_or_parameters_have_another_fingerprint() {
 
 #[test]
 fn manifests_are_read_strictly() {
-    let wrong: [(&str, fn(&mut Value)); 11] = [
+    type Change = fn(&mut Value);
+    let wrong: [(&str, Change); 11] = [
         ("format is 2", |json| json["format"] = 2.into()),
         ("unknown field `filtre`", |json| json["image"]["preprocess"]["filtre"] = "bicubic".into()),
         ("unknown variant `lanczos`", |json| json["image"]["preprocess"]["filter"] = "lanczos".into()),
