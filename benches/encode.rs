@@ -55,7 +55,7 @@ fn main() -> anyhow::Result<()> {
         })?;
         let query_seconds = best(|| encoder.encode_texts(&texts[..1]).map(drop).map_err(Into::into))?;
         results.push(json!({
-            "runtime": encoder.runtime().to_string(),
+            "runtime": format!("{} {}", encoder.runtime().name, encoder.runtime().version),
             "images": prepared.len(),
             "prepare_images_per_second_per_core": prepared.len() as f64 / prepare_seconds,
             "encode_images_per_second": prepared.len() as f64 / encode_seconds,

@@ -4,7 +4,7 @@
 //! rows, a quantised one (SQ, PQ, PCA, …) for ten times as many. What FAISS finds too few of (a filter, too few probed lists) is
 //! found by an exact scan instead.
 //!
-//! Default effort: `nprobe = max(8, nlist / 16)` of inverted lists, `efSearch = max(64, 2k)` of graphs. FAISS's own defaults, 1
+//! Default effort: `nprobe = max(32, nlist / 16)` of inverted lists, `efSearch = max(64, 2k)` of graphs. FAISS's own defaults, 1
 //! and 16, are meant to be tuned and find little.
 //!
 //! Threads: building uses all cores through OpenMP. A search runs on the thread that asks: many queries at once is how the
@@ -123,7 +123,7 @@ impl Knob {
         // Beyond i32 FAISS's own counters end.
         const MOST: usize = i32::MAX as usize;
         match self {
-            Self::Nprobe { nlist } => asked.unwrap_or(8.max(nlist / 16)).clamp(1, nlist.clamp(1, MOST)),
+            Self::Nprobe { nlist } => asked.unwrap_or(32.max(nlist / 16)).clamp(1, nlist.clamp(1, MOST)),
             Self::EfSearch => asked.unwrap_or(64.max(2 * k)).clamp(k.max(1), MOST),
             Self::None => 0,
         }
@@ -290,7 +290,7 @@ mod tests {
             (ivf.effort(None, 10), ivf.effort(Some(0), 10), ivf.effort(Some(9999), 10)),
             (64, 1, 1024)
         );
-        assert_eq!(Knob::Nprobe { nlist: 64 }.effort(None, 10), 8);
+        assert_eq!(Knob::Nprobe { nlist: 64 }.effort(None, 10), 32);
         assert_eq!(Knob::Nprobe { nlist: 4 }.effort(None, 10), 4);
         let graph = Knob::EfSearch;
         assert_eq!(

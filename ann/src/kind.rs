@@ -34,7 +34,7 @@ pub enum IndexKind {
 
 impl IndexKind {
     /// Rows up to which [`IndexKind::auto`] stays exact.
-    pub const FLAT_UP_TO: usize = 50_000;
+    pub const FLAT_UP_TO: usize = 100_000;
 
     /// HNSW with M = 16 and efConstruction = 200: the values that hnswlib's documentation starts from
     /// (hnswlib:ALGO_PARAMS.md: M 12-48 is fine for most uses, high-dimensional embeddings want the upper half; construction
