@@ -4,8 +4,10 @@
 //! second copy of every vector, and its filtered search may return fewer rows than exist. What is worth taking is the
 //! construction; the links it makes are exported once into a flat array (graph.rs) that is mapped when opened.
 //!
-//! Rows are inserted by one thread, in order: `hnsw_rs` draws levels from a fixed seed, so the same rows give the same file.
-//! Building on all cores would be faster and give another graph each time.
+//! Rows are inserted by one thread, in order. `hnsw_rs` draws levels from a fixed seed, so the same rows give the same file, and
+//! its parallel insertion is not safe from deadlock: a thread keeps the read lock on its new point's links while it takes the
+//! write lock of each neighbour, and for points on three or more layers two threads can do so in opposite order. The price is
+//! the building time in the table of [`IndexKind::auto`].
 
 use std::path::Path;
 

@@ -45,8 +45,18 @@ impl IndexKind {
     ///
     /// | rows | kind | why |
     /// |---|---|---|
-    /// | up to 50,000 | [`Flat`](Self::Flat) | exact, nothing to build or keep; a scan of 50,000 × 256 f32 reads 51 MB |
+    /// | up to 100,000 | [`Flat`](Self::Flat) | exact, nothing to build or keep, and still faster than encoding a text query |
     /// | more | [`HNSW`](Self::HNSW) | the scan grows with the rows, the walk with their logarithm |
+    ///
+    /// Measured on one core of an AMD EPYC with AVX2, 256 components, clustered vectors, k = 10, time of one search:
+    ///
+    /// | rows | flat | hnsw | building hnsw | `faiss:HNSW32` | building it |
+    /// |---|---|---|---|---|---|
+    /// | 7,000 | 0.10 ms | 0.05 ms | 2.6 s | 0.02 ms | 0.2 s |
+    /// | 100,000 | 3.4 ms | 0.17 ms (recall@10 0.999) | 148 s | 0.11 ms (0.991) | 9 s |
+    ///
+    /// For millions of rows consider `faiss:HNSW32`, which builds many times faster and on all cores, but holds a copy of all
+    /// vectors in memory; `hnsw` maps about 120 bytes of links per row and reads the rows in place.
     pub fn auto(rows: usize) -> Self {
         if rows <= Self::FLAT_UP_TO { Self::Flat } else { Self::HNSW }
     }
