@@ -80,7 +80,8 @@ fn an_interrupt_commits_what_is_done() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(1200));
+    holds_the_index(&desk, child.id());
+    std::thread::sleep(Duration::from_millis(1000));
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     let run = Run(child.wait_with_output().unwrap()).succeeded();
@@ -107,10 +108,21 @@ fn a_second_writer_is_told_who_holds_the_index() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(600));
+    holds_the_index(&desk, first.id());
     if first.try_wait().unwrap().is_none() {
         desk.run("index photos --index idx").exited(2).complains(&["being written by process"]);
         desk.json("search --index idx dogs"); // readers are never in the way
     }
     assert!(first.wait().unwrap().success());
+}
+
+/// Waits until process `id` is the index's writer; after a minute the test goes on, and fails where it needs it to be.
+fn holds_the_index(desk: &Desk, id: u32) {
+    for _ in 0..1200 {
+        let holder = std::fs::read_to_string(desk.path("idx/LOCK")).unwrap_or_default();
+        if holder.trim() == id.to_string() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

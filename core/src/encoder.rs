@@ -1,7 +1,7 @@
 //! The two seams behind which models live.
 //!
 //! A model is the expensive and unreliable thing, so the waist is here: everything above it works with any implementer, and
-//! tests use the hash encoder of [`crate::testing`].
+//! tests use the hash encoder of the `testing` feature.
 
 use std::fmt;
 use std::time::Duration;

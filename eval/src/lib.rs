@@ -1,6 +1,6 @@
 //! How good retrieval is, in the numbers that papers print.
 //!
-//! What lives here: [`Dataset`] (images and their captions, as the published caption files name them), [`retrieval`] (R@K of
+//! What lives here: [`Dataset`] (images and their captions, as the published caption files name them), [`retrieval()`] (R@K of
 //! an exact search between two sets of embeddings), [`recall_from_rankings`] (the same figures from what an index returned)
 //! and [`RetrievalReport`], the one type that all of it is reported in.
 //!
