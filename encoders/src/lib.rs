@@ -30,6 +30,7 @@
 //! ```
 
 mod bundled;
+mod clean;
 mod clip;
 mod decode;
 mod error;
@@ -42,11 +43,14 @@ mod runtime;
 mod tests;
 mod tokenize;
 
+pub use clean::Clean;
 pub use clip::DualEncoder;
 pub use decode::{MAX_PIXELS, decode_rgb, thumbnail_jpeg};
 pub use error::ModelError;
 pub use folder::{ModelFolder, model_search_path};
-pub use manifest::{ImageTower, MANIFEST_FILE, ModelManifest, Padding, TextTower};
+pub use manifest::{
+    Activation, ImageTower, MANIFEST_FILE, MatcherHead, ModelManifest, Padding, TextTower, Variants,
+};
 pub use preprocess::{Preprocess, ResizeMode};
 pub use resize::Filter;
 pub use runtime::{RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info};

@@ -13,6 +13,7 @@ use pictor_core::EncoderSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clean::Clean;
 use crate::error::ModelError;
 use crate::preprocess::{Preprocess, ResizeMode};
 
@@ -41,11 +42,20 @@ pub struct ModelManifest {
     pub dim: usize,
     /// Licence of the weights: an SPDX identifier or a sentence.
     pub license: String,
+    /// Where the weights came from, such as `open_clip ViT-B-32 laion2b_s34b_b79k`; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The activation between the layers of a block, when it is known; the graphs are checked against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
     /// The image tower.
     pub image: ImageTower,
     /// The text tower.
     pub text: TextTower,
-    /// File with inputs and expected outputs for the tests, if the folder carries one.
+    /// The image-text matching head, when the model has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matcher: Option<MatcherHead>,
+    /// File with inputs and the reference's outputs, which `pictor model verify` replays, if the folder carries one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub golden: Option<String>,
     /// Lower-case hexadecimal BLAKE3 over what decides the vectors: for each of image file, text file and tokenizer, its
@@ -64,6 +74,12 @@ pub struct ImageTower {
     pub input: String,
     /// Name of the graph's output.
     pub output: String,
+    /// The same graph at other precisions.
+    #[serde(default, skip_serializing_if = "Variants::is_empty")]
+    pub variants: Variants,
+    /// Name of the output that a matcher attends to, f32 `[batch, tokens, width]`; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
     /// From pixels to the input tensor.
     pub preprocess: Preprocess,
 }
@@ -81,8 +97,14 @@ pub struct TextTower {
     pub attention_mask: Option<String>,
     /// Name of the graph's output.
     pub output: String,
+    /// The same graph at other precisions.
+    #[serde(default, skip_serializing_if = "Variants::is_empty")]
+    pub variants: Variants,
     /// Tokenizer file in the folder (Hugging Face `tokenizer.json`).
     pub tokenizer: String,
+    /// What is done to a text before the tokenizer sees it.
+    #[serde(default, skip_serializing_if = "Clean::is_none")]
+    pub clean: Clean,
     /// Most tokens of a text, special tokens included; longer texts are truncated and keep their last special token.
     pub context_length: usize,
     /// Token id that fills a text up to its length.
@@ -99,6 +121,60 @@ pub enum Padding {
     Longest,
     /// Always [`TextTower::context_length`], as the model was trained (SigLIP, CLIP graphs of fixed length).
     MaxLength,
+}
+
+/// The graph that scores an image and a text together (BLIP's ITM head over its text encoder with cross-attention): i64
+/// `[batch, sequence]`, once or twice, and f32 `[batch, tokens, width]` to f32 `[batch, 2]`, the logits of "no match" and "match".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatcherHead {
+    /// ONNX file in the folder.
+    pub file: String,
+    /// Name of the input that takes token ids.
+    pub input_ids: String,
+    /// Name of the input that takes 1 for tokens and 0 for padding; absent when the graph has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_mask: Option<String>,
+    /// Name of the input that takes [`ImageTower::features`].
+    pub image_features: String,
+    /// Name of the graph's output.
+    pub output: String,
+    /// The same graph at other precisions.
+    #[serde(default, skip_serializing_if = "Variants::is_empty")]
+    pub variants: Variants,
+    /// The token id that replaces a text's first one (BLIP's `[ENC]`); absent when none does (BLIP-2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_id: Option<u32>,
+}
+
+/// A tower's files at other precisions than that of its `file`, which is the full one: float32 weights, or whatever the folder has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variants {
+    /// Weights and arithmetic in float16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fp16: Option<String>,
+    /// Weights, and usually activations, in 8-bit integers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8: Option<String>,
+}
+
+impl Variants {
+    fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+}
+
+/// The activation of a transformer's MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `x * sigmoid(1.702 x)`: OpenAI's CLIP, DFN and MetaCLIP.
+    QuickGelu,
+    /// `x * (1 + erf(x / sqrt 2)) / 2`: LAION and DataComp.
+    Gelu,
+    /// The approximation by tanh: SigLIP in transformers, SigLIP 2.
+    GeluTanh,
 }
 
 impl ModelManifest {
