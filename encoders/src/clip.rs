@@ -119,8 +119,9 @@ impl DualEncoder {
     }
 
     fn load(&self, file: &str, inputs: Vec<Input<'_>>, output: &str) -> Result<Box<dyn Runtime>, ModelError> {
+        let names: Vec<&str> = inputs.iter().map(|input| input.name).collect();
         self.engine.load(Graph {
-            file: self.folder.graph(file)?,
+            file: self.folder.tower(file, &names, output)?,
             path: self.folder.path(file),
             inputs,
             output,

@@ -35,7 +35,10 @@ mod clip;
 mod decode;
 mod error;
 mod folder;
+mod graphs;
+mod layout;
 mod manifest;
+mod onnx;
 mod preprocess;
 mod resize;
 mod runtime;
@@ -51,6 +54,6 @@ pub use folder::{ModelFolder, model_search_path};
 pub use manifest::{
     Activation, ImageTower, MANIFEST_FILE, MatcherHead, ModelManifest, Padding, TextTower, Variants,
 };
-pub use preprocess::{Preprocess, ResizeMode};
+pub use preprocess::{ConvertRgb, CropOffset, Preprocess, ResizeMode};
 pub use resize::Filter;
 pub use runtime::{RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info};
