@@ -207,7 +207,7 @@ fn manifest(
         image,
         text,
         matcher: None,
-        golden: None,
+        golden: folder.first(&["golden.json"]),
         fingerprint: String::new(),
     })
 }

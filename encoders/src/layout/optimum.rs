@@ -161,7 +161,7 @@ pub(super) fn read(folder: Folder<'_>) -> Result<ModelManifest, ModelError> {
             pad: if family == Family::Clip && varies { Padding::Longest } else { Padding::MaxLength },
         },
         matcher: None,
-        golden: None,
+        golden: folder.first(&["golden.json"]),
         fingerprint: String::new(),
     })
 }

@@ -12,6 +12,7 @@ mod encode;
 mod files;
 mod folders;
 mod golden;
+mod layouts;
 mod raster;
 
 use std::path::PathBuf;
