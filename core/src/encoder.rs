@@ -70,8 +70,18 @@ pub enum DecodeError {
         /// The decoder's own words.
         reason: String,
     },
+    /// The file is longer than allowed.
+    #[error("{bytes} bytes is over the limit of {limit} bytes; raise the limit if the file is to be trusted")]
+    TooManyBytes {
+        /// Length of the file.
+        bytes: u64,
+        /// Most bytes read.
+        limit: u64,
+    },
     /// Decoding it would take more memory than allowed (a decompression bomb, or a very large photograph).
-    #[error("{width} × {height} pixels is over the limit of {limit} pixels")]
+    #[error(
+        "{width} × {height} pixels is over the limit of {limit} pixels; raise the limit if the file is to be trusted"
+    )]
     TooLarge {
         /// Columns.
         width: u32,

@@ -7,13 +7,12 @@
 //! What must stay true: an answer's row `i` depends on input `i` alone, on either runtime (`tests/encode.rs`).
 
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
 use pictor_core::{
     DecodeError, EmbeddingBatch, EncodeError, Encoder, EncoderSpec, PreparedImage, RasterSize,
 };
 
-use crate::decode::decode_rgb;
+use crate::decode::DecodeOptions;
 use crate::error::ModelError;
 use crate::folder::ModelFolder;
 use crate::manifest::{ModelManifest, Padding};
@@ -33,6 +32,7 @@ pub struct DualEncoder {
     manifest: ModelManifest,
     spec: EncoderSpec,
     engine: Engine,
+    decode: DecodeOptions,
     image: Lazy<Box<dyn Runtime>>,
     text: Lazy<TextTowerLoaded>,
 }
@@ -51,7 +51,23 @@ impl DualEncoder {
         let manifest = folder.manifest()?;
         let engine = Engine::start(options)?;
         let spec = manifest.spec();
-        Ok(Self { folder: folder.clone(), manifest, spec, engine, image: Lazy::new(), text: Lazy::new() })
+        let decode = DecodeOptions::default();
+        Ok(Self {
+            folder: folder.clone(),
+            manifest,
+            spec,
+            engine,
+            decode,
+            image: Lazy::new(),
+            text: Lazy::new(),
+        })
+    }
+
+    /// The same encoder, which decodes images as `options` say.
+    #[must_use]
+    pub fn with_decode(mut self, options: DecodeOptions) -> Self {
+        self.decode = options;
+        self
     }
 
     /// The runtime that was chosen, to be shown.
@@ -158,14 +174,7 @@ impl Encoder for DualEncoder {
     }
 
     fn prepare_image(&self, bytes: &[u8]) -> Result<PreparedImage, DecodeError> {
-        let start = Instant::now();
-        let image = decode_rgb(bytes)?;
-        let decoded = Instant::now();
-        let preprocess = &self.manifest.image.preprocess;
-        let pixels = preprocess.tensor(&image);
-        let original = RasterSize { width: image.width(), height: image.height() };
-        let spent = [decoded - start, decoded.elapsed()];
-        Ok(PreparedImage { pixels, size: preprocess.size(), original, spent })
+        self.manifest.image.preprocess.prepare(bytes, &self.decode)
     }
 
     fn encode_images(&self, batch: &[PreparedImage]) -> Result<EmbeddingBatch, EncodeError> {

@@ -122,8 +122,9 @@ impl ModelFolder {
         let path = self.path(MANIFEST_FILE);
         let (json, mut manifest) = match &self.place {
             Place::Directory(directory) if !path.is_file() => {
-                let manifest = layout::read(directory)?;
-                (serde_json::to_vec(&manifest).expect("a manifest is JSON; this is a bug"), manifest)
+                let json = serde_json::to_vec(&layout::read(directory)?).expect("a manifest is JSON; this is a bug");
+                let manifest = ModelManifest::parse(&json, &self.stated_in())?;
+                (json, manifest)
             }
             _ => {
                 let json = self.read(MANIFEST_FILE)?;

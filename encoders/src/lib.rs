@@ -44,11 +44,12 @@ mod resize;
 mod runtime;
 #[cfg(test)]
 mod tests;
+mod thumbnail;
 mod tokenize;
 
 pub use clean::Clean;
 pub use clip::DualEncoder;
-pub use decode::{MAX_PIXELS, decode_rgb, thumbnail_jpeg};
+pub use decode::{DecodeOptions, MAX_BYTES, MAX_PIXELS, decode_rgb};
 pub use error::ModelError;
 pub use folder::{ModelFolder, model_search_path};
 pub use manifest::{
@@ -57,3 +58,4 @@ pub use manifest::{
 pub use preprocess::{ConvertRgb, CropOffset, Preprocess, ResizeMode};
 pub use resize::Filter;
 pub use runtime::{RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info};
+pub use thumbnail::thumbnail_jpeg;

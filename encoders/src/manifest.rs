@@ -234,23 +234,23 @@ impl ModelManifest {
     }
 
     fn check(&self) -> Result<(), String> {
-        let Preprocess { height, width, resize, mean, std, .. } = &self.image.preprocess;
-        for (what, side) in [("height", *height), ("width", *width)] {
+        let preprocess @ Preprocess { height, width, resize, mean, std, .. } = &self.image.preprocess;
+        let edge = preprocess.edge();
+        for (what, side) in [("height", *height), ("width", *width), ("shortest_edge", edge)] {
             if !(1..=MAX_INPUT_SIDE).contains(&side) {
                 return Err(format!("image.preprocess.{what} is {side}, expected 1 to {MAX_INPUT_SIDE}"));
             }
         }
-        if let Some(edge) = self.image.preprocess.shortest_edge
-            && (*resize == ResizeMode::Squash || !((*height).max(*width)..=MAX_INPUT_SIDE).contains(&edge))
-        {
+        if *resize == ResizeMode::ShortestEdgeCenterCrop && edge < *height.max(width) {
             return Err(format!(
-                "image.preprocess.shortest_edge is {edge}, expected the crop's side to {MAX_INPUT_SIDE}, and none with squash"
+                "image.preprocess cannot crop {width} × {height} pixels when the shortest edge is {edge}; \
+                 shortest_edge must be at least as long as both"
             ));
         }
-        if *resize == ResizeMode::ShortestEdgeCenterCrop && height != width {
-            return Err(format!(
-                "image.preprocess is {width} × {height}; shortest-edge-center-crop makes squares only"
-            ));
+        if *resize == ResizeMode::Squash && preprocess.shortest_edge.is_some() {
+            return Err(
+                "image.preprocess.shortest_edge goes with shortest-edge-center-crop, not with squash".into(),
+            );
         }
         if mean.iter().chain(std).any(|x| !x.is_finite()) || std.contains(&0.0) {
             return Err("image.preprocess.mean and .std must be finite, and .std not zero".into());

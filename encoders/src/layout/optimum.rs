@@ -288,6 +288,6 @@ fn preprocess(processor: &Processor) -> Result<Preprocess, String> {
         std,
         shortest_edge,
         crop_offset: CropOffset::Floor,
-        convert_rgb: ConvertRgb::BeforeResize,
+        convert_rgb: ConvertRgb::OverWhite,
     })
 }

@@ -6,13 +6,10 @@ use pictor_core::{EmbeddingBatch, EncodeError, Encoder, dot};
 
 use super::{picture, runtimes};
 use crate::DualEncoder;
-use crate::decode::decode_rgb;
+use crate::decode::{DecodeOptions, decode_rgb};
 
-/// A lossless file of a generated picture.
 fn bmp(width: u32, height: u32, seed: u32) -> Vec<u8> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    picture(width, height, seed).write_to(&mut bytes, image::ImageFormat::Bmp).unwrap();
-    bytes.into_inner()
+    super::bmp(&picture(width, height, seed))
 }
 
 const TEXTS: [&str; 7] = [
@@ -101,6 +98,19 @@ fn a_text_query_does_not_load_the_image_tower() {
     }
 }
 
+#[test]
+fn prepared_images_report_the_size_a_viewer_shows() {
+    let lying = super::files::file("orientation-6.jpg");
+    for encoder in runtimes() {
+        let image = encoder.prepare_image(&lying).unwrap();
+        assert_eq!((image.original.width, image.original.height), (16, 24));
+        assert_eq!(image.pixels.len(), 3 * 224 * 224);
+        let encoder = encoder.with_decode(DecodeOptions { exif: false, ..DecodeOptions::default() });
+        let image = encoder.prepare_image(&lying).unwrap();
+        assert_eq!((image.original.width, image.original.height), (24, 16));
+    }
+}
+
 /// Photographs, where there are some: the runtimes agree on them, and Pillow's decoder and ours do not part ways.
 #[test]
 fn runtimes_agree_on_photographs() {
@@ -121,7 +131,7 @@ fn runtimes_agree_on_photographs() {
         .iter()
         .map(|path| {
             let bytes = fs_err::read(path).unwrap();
-            assert!(decode_rgb(&bytes).is_ok(), "{}", path.display());
+            assert!(decode_rgb(&bytes, &DecodeOptions::default()).is_ok(), "{}", path.display());
             encoders[0].prepare_image(&bytes).unwrap()
         })
         .take(24)

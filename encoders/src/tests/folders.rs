@@ -98,7 +98,7 @@ fn manifests_are_read_strictly() {
         ("image.preprocess.height is 0", |json| json["image"]["preprocess"]["height"] = 0.into()),
         ("image.preprocess.width is 1000000", |json| json["image"]["preprocess"]["width"] = 1_000_000.into()),
         (".std not zero", |json| json["image"]["preprocess"]["std"] = json!([0.5, 0.0, 0.5])),
-        ("makes squares only", |json| {
+        ("cannot crop 256 × 224", |json| {
             json["image"]["preprocess"]["resize"] = "shortest-edge-center-crop".into();
             json["image"]["preprocess"]["width"] = 256.into();
         }),

@@ -1,14 +1,12 @@
 //! The bundled model against its `golden.json`, which the exporter wrote with Pillow, the Python tokenizer and ONNX Runtime.
 
-use std::time::Duration;
-
-use pictor_core::{Encoder, PreparedImage, RasterSize, dot};
+use pictor_core::{Encoder, dot};
 use serde::Deserialize;
 
-use super::{bundled_model, picture, runtimes};
-use crate::ModelFolder;
+use super::{bmp, bundled_model, picture, runtimes};
 use crate::manifest::ModelManifest;
 use crate::tokenize::TextTokenizer;
+use crate::{DecodeOptions, ModelFolder};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -71,7 +69,7 @@ fn tensors_are_the_references() {
     for Picture { make, pixels_sum, tensor, .. } in golden().images {
         let image = picture(make.width, make.height, make.seed);
         assert_eq!(image.iter().map(|&level| u64::from(level)).sum::<u64>(), pixels_sum);
-        let ours = preprocess.tensor(&image);
+        let ours = preprocess.prepare(&bmp(&image), &DecodeOptions::default()).unwrap().pixels;
         for (a, b) in ours.iter().zip(&tensor.first16) {
             // The file holds seven decimals.
             assert!((a - b).abs() < 2e-7, "{}x{}: {a} {b}", make.width, make.height);
@@ -89,9 +87,8 @@ fn embeddings_are_the_references_on_each_runtime() {
     for encoder in runtimes() {
         let preprocess = &encoder.manifest().image.preprocess;
         let prepared = golden.images.iter().map(|Picture { make, .. }| {
-            let original = RasterSize { width: make.width, height: make.height };
-            let pixels = preprocess.tensor(&picture(make.width, make.height, make.seed));
-            PreparedImage { pixels, size: preprocess.size(), original, spent: [Duration::ZERO; 2] }
+            let image = picture(make.width, make.height, make.seed);
+            preprocess.prepare(&bmp(&image), &DecodeOptions::default()).unwrap()
         });
         let images = encoder.encode_images(&prepared.collect::<Vec<_>>()).unwrap();
         for (ours, Picture { make, embedding, .. }) in images.rows().zip(&golden.images) {

@@ -53,7 +53,7 @@ fn settings_come_from_the_files_of_each_layout() {
     assert_eq!((clip.family.as_str(), clip.image.output.as_str()), ("clip", "image_embeds"));
     assert_eq!(clip.image.preprocess.resize, ResizeMode::ShortestEdgeCenterCrop);
     assert_eq!(clip.image.preprocess.crop_offset, CropOffset::Floor);
-    assert_eq!(clip.image.preprocess.convert_rgb, ConvertRgb::BeforeResize);
+    assert_eq!(clip.image.preprocess.convert_rgb, ConvertRgb::OverWhite);
     assert_eq!(clip.image.variants.fp16.as_deref(), Some("onnx/vision_model_fp16.onnx"));
     assert_eq!(clip.text.variants.int8.as_deref(), Some("onnx/text_model_quantized.onnx"));
     assert_eq!((clip.text.pad, clip.text.clean), (Padding::Longest, Clean::None));
