@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `raster.rs` | resize, crop and colour order equal the reference pipelines' in every pixel |
 //! | `files.rs` | every format and its odd cases decode to Pillow's pixels; broken files are typed errors |
+//! | `tokens.rs` | cleaning and token ids equal open_clip's and transformers' on a thousand hard texts |
 //! | `golden.rs` | tokens, tensors and embeddings of the bundled model equal the exporter's, on each runtime |
 //! | `encode.rs` | batch invariance, runtimes agree, towers load lazily |
 //! | `folders.rs` | a broken model folder is a typed error that names what to look at |
@@ -14,6 +15,7 @@ mod folders;
 mod golden;
 mod layouts;
 mod raster;
+mod tokens;
 
 use std::path::PathBuf;
 
