@@ -1,0 +1,114 @@
+"""Golden pairs: hard inputs and what the reference library makes of them, for `pictor model verify`.
+
+The pictures are made here, from integers alone, and cover what goes wrong in practice: shapes that a wrong resize mode or
+crop cannot pass (square pictures pass them all), enlargement of a single pixel, extreme aspect ratios, and the modes that
+convert to RGB in ways of their own (alpha, palette, grey, CMYK).
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bundle import Bundle, unit
+from manifest import write_json
+
+FILE = "golden.json"
+FOLDER = "golden"
+DIGITS = 7  # decimals of an embedding: f32's own precision
+
+TEXTS = [
+    "a photo of a dog running through fresh snow",
+    "Two CHILDREN, playing on a swing-set: isn't it fun?!",
+    "",
+    "  \t leading,\n\n  inner   and trailing white space \u00a0 ",
+    "caf\u00e9 cafe\u0301 na\u00efve \u2014 \u201cquoted\u201d \ufb01ne \u017f \u0130stanbul STRASSE stra\u00dfe",
+    "schÃ¶n â€” text decoded twice",  # mojibake, which ftfy repairs
+    "fish &amp; chips &amp;lt;b&amp;gt; &eacute; &#128054;",
+    "\u5317\u4eac\u306e\u732b\u3068\u72ac \u0441\u043e\u0431\u0430\u043a\u0430 \u0643\u0644\u0628 \ud55c\uad6d\uc5b4",
+    "party \U0001f389\U0001f389 family \U0001f468\u200d\U0001f469\u200d\U0001f467 flag \U0001f1f3\U0001f1f1",
+    "snake_case under_scores 3.14159 1,234,567 #hashtag @user http://a.b/c?d=e",
+    "unquestionably antidisestablishmentarianism " + "x" * 120,
+    " ".join(f"dog number {i}" for i in range(170)),  # longer than any context
+]
+
+
+def photo(width: int, height: int, seed: int) -> np.ndarray:
+    """u8 [height, width, 3], smooth and photograph-like: blobs of light over a gradient, with fine texture on top."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    planes = []
+    for channel in range(3):
+        plane = 90 + 60 * x / width + 40 * y / height * (1 - channel / 3)
+        for _ in range(7):
+            cx, cy, radius, light = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0.05, 0.3), rng.uniform(-110, 110)
+            plane += light * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * (radius * max(width, height)) ** 2))
+        plane += 12 * np.sin(x * 0.9 + channel) * np.sin(y * 0.7)
+        planes.append(plane)
+    return np.clip(np.stack(planes, axis=2), 0, 255).astype(np.uint8)
+
+
+def pictures() -> dict[str, bytes]:
+    """File name to content. Together about 60 kB."""
+
+    def save(image, kind, **options):
+        stream = io.BytesIO()
+        image.save(stream, kind, **options)
+        return stream.getvalue()
+
+    wide = Image.fromarray(photo(397, 211, 1))
+    tall = photo(131, 347, 2) // 8 * 8  # fewer levels, so that the PNG stays small
+    y, x = np.mgrid[0:83, 0:149]
+    alpha = np.stack([x * 255 // 148, y * 3, 255 - x, np.where((x // 8 + y // 8) % 2 == 0, 255, x)], axis=2).astype(np.uint8)
+    y, x = np.mgrid[0:77, 0:121]
+    palette = Image.fromarray(((x // 9 + y // 7) % 16).astype(np.uint8)).convert("P")
+    palette.putpalette([level * scale % 256 for level in range(256) for scale in (17, 53, 91)])
+    sliver = np.arange(3 * 500).reshape(500, 3)
+    grey = photo(240, 190, 3)[:, :, 0]
+    cmyk = Image.fromarray(photo(190, 240, 4)).convert("CMYK")
+    return {
+        "wide.jpg": save(wide, "JPEG", quality=90, progressive=True),
+        "tall.png": save(Image.fromarray(tall), "PNG", optimize=True),
+        "dot.png": save(Image.new("RGB", (1, 1), (200, 30, 90)), "PNG"),
+        "sliver.png": save(Image.fromarray(np.stack([sliver * k % 256 for k in (1, 3, 7)], axis=2).astype(np.uint8)), "PNG"),
+        "alpha.png": save(Image.fromarray(alpha, "RGBA"), "PNG", optimize=True),
+        "palette.png": save(palette, "PNG", optimize=True, transparency=3),
+        "grey.jpg": save(Image.fromarray(grey), "JPEG", quality=85),
+        "cmyk.jpg": save(cmyk, "JPEG", quality=85),
+    }
+
+
+def rounded(vector) -> list[float]:
+    return [round(float(value), DIGITS) for value in unit(vector)]
+
+
+def write(bundle: Bundle, folder: Path, select: Callable[[str], bool] = lambda name: True, texts: list[str] = TEXTS) -> dict:
+    """Writes golden.json and golden/ of `bundle` into the model folder; returns what golden.json holds."""
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    images = []
+    chosen = {name: content for name, content in pictures().items() if select(name)}
+    for name, content in chosen.items():
+        (folder / FOLDER / name).write_bytes(content)
+        raster = f"{FOLDER}/{Path(name).stem}.raster.png"
+        image = Image.open(io.BytesIO(content))
+        Image.fromarray(bundle.raster(image)).save(folder / raster, optimize=True)
+        embedding = rounded(bundle.reference_image(Image.open(io.BytesIO(content))))
+        images.append({"file": f"{FOLDER}/{name}", "raster": raster, "embedding": embedding})
+    golden = {
+        "reference": bundle.reference,
+        "images": images,
+        "texts": [{"text": text, "ids": bundle.ids(text), "embedding": rounded(bundle.reference_text(text))} for text in texts],
+    }
+    if bundle.matcher is not None:
+        golden["matches"] = [
+            {
+                "image": image["file"], "text": text["text"],
+                "itm_logit": round(bundle.matcher.reference(Image.open(folder / image["file"]), text["text"]), DIGITS),
+                "itc_cosine": round(float(np.dot(image["embedding"], text["embedding"])), DIGITS),
+            }
+            for image, text in zip(images[:4], golden["texts"])
+        ]
+    write_json(folder / FILE, golden)
+    return golden
