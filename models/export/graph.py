@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 
@@ -26,6 +27,7 @@ def to_onnx(module, inputs: dict, outputs: list[str], dynamic: dict, opset: int)
         program.save(path, external_data=True)
         model = onnx.load(path)
     tidy(model)
+    gemm_to_matmul(model.graph)
     versions = {entry.domain: entry.version for entry in model.opset_import}
     if versions.get("") != opset:
         raise SystemExit(f"the exporter gave opset {versions.get('')} where {opset} was asked for; take another --opset")
@@ -53,6 +55,37 @@ def tidy(model: onnx.ModelProto) -> None:
     for tensor in model.graph.initializer:
         tensor.doc_string = ""
         del tensor.metadata_props[:]
+
+
+def gemm_to_matmul(graph: onnx.GraphProto) -> None:
+    """Linear layers on two axes like those on three: a product with the weights and a sum.
+
+    ONNX Runtime joins the two again, the quantiser and tract's float16 know the product alone.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        settings = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute} if node.op_type == "Gemm" else None
+        if settings is None or settings.get("alpha", 1.0) != 1.0 or settings.get("beta", 1.0) != 1.0 or settings.get("transA", 0):
+            nodes.append(node)
+            continue
+        x, weight, *bias = node.input
+        if settings.get("transB", 0):
+            transposed = f"{weight}_transposed"
+            if transposed not in weights:
+                array = np.ascontiguousarray(onnx.numpy_helper.to_array(weights[weight]).T)
+                weights[transposed] = onnx.numpy_helper.from_array(array, transposed)
+                graph.initializer.append(weights[transposed])
+            weight = transposed
+        product = f"{node.output[0]}_product" if bias else node.output[0]
+        nodes.append(onnx.helper.make_node("MatMul", [x, weight], [product], name=f"{node.name}_MatMul"))
+        if bias:
+            nodes.append(onnx.helper.make_node("Add", [product, bias[0]], [node.output[0]], name=f"{node.name}_Add"))
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
 
 
 def save(model: onnx.ModelProto, path: Path, external: bool = False) -> None:
