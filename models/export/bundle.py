@@ -38,7 +38,7 @@ class Bundle:
     reference_image: Callable[[Image.Image], np.ndarray]  # f32 [dim]
     reference_text: Callable[[str], np.ndarray]  # f32 [dim]
     matcher: "Matcher | None" = None
-    notes: list[str] = field(default_factory=list)  # for the report
+    library: dict = field(default_factory=dict)  # the library's own descriptions of the model, for layouts other than Pictor's
 
     def pixels(self, image: Image.Image) -> np.ndarray:
         """f32 [3, H, W]: the reference's raster, normalised as pictor.json says."""

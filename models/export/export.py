@@ -21,7 +21,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 PARTS = {"image": "image", "text": "text", "matcher": "itm"}  # part of pictor.json -> stem of its files
 
 
-def load(spec: str, seed: int | None = None, tokenizer: str | None = None, clean: str | None = None) -> Bundle:
+def load(spec: str, seed: int | None = None, tokenizer: str | None = None) -> Bundle:
     library, _, rest = spec.partition(":")
     if library == "open_clip":
         import from_open_clip
@@ -30,7 +30,7 @@ def load(spec: str, seed: int | None = None, tokenizer: str | None = None, clean
     if library == "transformers":
         import from_transformers
 
-        return from_transformers.load(rest, seed, tokenizer, clean)
+        return from_transformers.load(rest, seed, tokenizer)
     raise SystemExit(f"'{spec}' names no library; expected open_clip:MODEL or transformers:MODEL")
 
 
@@ -152,20 +152,17 @@ def main() -> None:
     parser.add_argument("--opset", type=int, default=graph.OPSET, help=f"ONNX operator set, default {graph.OPSET}")
     parser.add_argument("--external-data", action="store_true", help="weights in files of their own even if they are small")
     parser.add_argument("--tokenizer", metavar="FOLDER", help="a transformers tokenizer, where the model names one that cannot be had")
-    parser.add_argument("--clean", help="text cleaning other than the model's: none, lowercase, blip-caption")
     parser.add_argument("--license", help="licence of the weights: an SPDX identifier or a sentence")
     parser.add_argument("--name", help="the model's name in pictor.json")
     args = parser.parse_args()
     precisions = args.precision.split(",")
     if unknown := set(precisions) - set(PRECISIONS):
         parser.error(f"--precision: unknown {', '.join(sorted(unknown))}; known are {', '.join(PRECISIONS)}")
-    bundle = load(args.model, args.random_weights, args.tokenizer, args.clean)
+    bundle = load(args.model, args.random_weights, args.tokenizer)
     bundle.license = args.license or bundle.license
     bundle.name = args.name or bundle.name
     calibration = precision.Calibration.read(args.calibrate, args.calibrate_texts)
     about = export(bundle, args.out, precisions, args.opset, args.external_data, calibration)
-    for note in bundle.notes:
-        print("note:", note)
     print(f"{args.out}: {about['name']}, {about['dim']} dimensions, opset {args.opset}, fingerprint {about['fingerprint']}")
 
 

@@ -15,24 +15,24 @@ import towers
 import weights
 from bundle import Bundle
 
-CLEAN = {"whitespace": "open-clip-whitespace", "lower": "open-clip-lower", "canonicalize": "open-clip-canonicalize"}
-
-
-def load(spec: str, seed: int | None = None, tokenizer_folder: str | None = None, config: dict | None = None) -> Bundle:
-    """`spec` without its `open_clip:`; `seed` for random weights; `config` in place of the built-in one (tests)."""
+def load(
+    spec: str, seed: int | None = None, tokenizer_folder: str | None = None,
+    config: dict | None = None, tokenizer_=None, preprocess_cfg: dict | None = None,
+) -> Bundle:
+    """`spec` without its `open_clip:`; `seed` for random weights; the rest in place of what the library has of the name (tests)."""
     # Both choose fused kernels that do not export; what they compute is the same.
     torch.backends.mha.set_fastpath_enabled(False)
     timm.layers.set_fused_attn(False)
     name, tag = split(spec)
     if config is not None:
         open_clip.factory._MODEL_CONFIGS[name] = config
-    model = create(name, tag, seed)
-    cfg = open_clip.get_model_config(name.removeprefix("local-dir:") if config is None else name) or {}
-    model = reparameterize_model(model.eval()).requires_grad_(False)
-    tokenize, clean, eos_id, pad_id = text_pipeline(name, cfg, model, tokenizer_folder)
-
-    text = getattr(model, "text", model)
-    tower = towers.ClipText(text, getattr(text, "pool_type", None) or model.text_pool_type, eos_id)
+    model = reparameterize_model(create(name, tag, seed, preprocess_cfg).eval()).requires_grad_(False)
+    tokenize = Tokenize(tokenizer_ or text_tokenizer(name, model, tokenizer_folder))
+    text = getattr(model, "text", model)  # `CLIP` holds the text tower's parts itself, `CustomTextCLIP` in `text`
+    if text is model:
+        tower = towers.ClipText(model, model.text_pool_type, model.text_eos_id)
+    else:
+        tower = towers.ClipText(text, text.pool_type, text.eos_id)
     steps = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False).transforms
     assert [type(step).__name__ for step in steps[-2:]] == ["MaybeToTensor", "Normalize"], steps
 
@@ -61,9 +61,9 @@ def load(spec: str, seed: int | None = None, tokenizer_folder: str | None = None
         dim=len(reference_text("a")),
         activation=towers.activation(model),
         preprocess=preprocess(model.visual.preprocess_cfg),
-        clean=clean,
+        clean=tokenizer.clean_recipe(tokenize.tokenizer),
         context_length=model.context_length,
-        pad_id=pad_id,
+        pad_id=tokenize.pad_id,
         tokenizer_json=tokenizer.open_clip_tokenizer_json(tokenize.tokenizer),
         image_tower=towers.ImageTower(model, type(model).encode_image),
         text_tower=tower,
@@ -84,7 +84,7 @@ def split(spec: str) -> tuple[str, str | None]:
     return name, tag or None
 
 
-def create(name: str, tag: str | None, seed: int | None):
+def create(name: str, tag: str | None, seed: int | None, preprocess_cfg: dict | None = None):
     known = open_clip.get_pretrained_cfg(name, tag) if tag else {}
     if tag and not known:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
@@ -99,7 +99,7 @@ def create(name: str, tag: str | None, seed: int | None):
         config = open_clip.get_model_config(name) or {}
         if known and bool(known.get("quick_gelu")) != bool(config.get("quick_gelu")):
             raise SystemExit(f"QuickGELU mismatch: '{name}' and its weights '{tag}' differ; choose the other of the two names")
-        settings = open_clip.transform.merge_preprocess_dict({}, known)
+        settings = preprocess_cfg or open_clip.transform.merge_preprocess_dict({}, known)
         model = open_clip.create_model(name, load_weights=False, pretrained_text=False, force_preprocess_cfg=settings)
         weights.randomize(model, seed)
         return model
@@ -120,21 +120,11 @@ def preprocess(cfg: dict) -> dict:
     }
 
 
-def text_pipeline(name: str, cfg: dict, model, folder: str | None):
-    """(tokenize, clean, eos id or None, pad id); `tokenize(text, padded)` gives ids as the model takes them."""
+def text_tokenizer(name: str, model, folder: str | None):
     if folder is None:
-        tokenizer_ = open_clip.get_tokenizer(name, context_length=model.context_length)
-    else:
-        options = (cfg.get("text_cfg") or {}).get("tokenizer_kwargs", {})
-        tokenizer_ = open_clip.tokenizer.HFTokenizer(folder, context_length=model.context_length, **options)
-    eos_id = getattr(model.text if hasattr(model, "text") else model, "eos_id", getattr(model, "text_eos_id", None))
-    tokenize = Tokenize(tokenizer_)
-    return tokenize, CLEAN[clean_name(tokenizer_)], eos_id, tokenize.pad_id
-
-
-def clean_name(tokenizer_) -> str:
-    functions = {open_clip.tokenizer.get_clean_fn(name): name for name in CLEAN}
-    return functions[tokenizer_.clean_fn]
+        return open_clip.get_tokenizer(name, context_length=model.context_length)
+    options = ((open_clip.get_model_config(name) or {}).get("text_cfg") or {}).get("tokenizer_kwargs", {})
+    return open_clip.tokenizer.HFTokenizer(folder, context_length=model.context_length, **options)
 
 
 class Tokenize:
@@ -143,8 +133,6 @@ class Tokenize:
     def __init__(self, tokenizer_):
         self.tokenizer = tokenizer_
         self.simple = isinstance(tokenizer_, open_clip.tokenizer.SimpleTokenizer)
-        if not self.simple and (tokenizer_.tokenizer_mode or tokenizer_.strip_sep_token):
-            raise SystemExit("tokenizers with a mode of their own or a stripped separator (CLIPS, CoCa on RoBERTa) are not exported")
         self.pad_id = 0 if self.simple else tokenizer_.tokenizer.pad_token_id
 
     def __call__(self, text: str, padded: bool):

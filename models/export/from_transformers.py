@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,7 @@ REFUSED = {
 
 
 def load(
-    spec: str, seed: int | None = None, tokenizer_folder: str | None = None, clean: str | None = None,
-    config=None, processor=None, tokenizer=None,
+    spec: str, seed: int | None = None, tokenizer_folder: str | None = None, config=None, processor=None, tokenizer=None,
 ) -> Bundle:
     """`spec` without its `transformers:`; `config`, `processor` and `tokenizer` in place of what the model names (tests)."""
     if config is None:
@@ -40,8 +40,8 @@ def load(
         raise SystemExit(f"{spec} is a '{kind}'; known are {', '.join(FAMILIES)}")
     model = create(spec, config, FAMILIES[kind].model, seed)
     family = FAMILIES[kind](model, tokenizer)
-    if clean is not None:
-        family.clean = clean
+    prepare = blip_caption if kind == "blip" else lambda text: text
+    clean = "blip-caption" if kind == "blip" else tokenizers_of.clean_recipe(tokenizer)
 
     def pixel_values(image):
         return processor(image, return_tensors="pt")["pixel_values"]
@@ -51,11 +51,11 @@ def load(
         return np.ascontiguousarray(unscaled.transpose(1, 2, 0).astype(np.uint8))
 
     def ids(text):
-        return tokenizer(cleaned(text, family.clean), truncation=True, max_length=family.context_length).input_ids
+        return tokenizer(prepare(text), truncation=True, max_length=family.context_length).input_ids
 
     def rows(text):
         encoded = tokenizer(
-            cleaned(text, family.clean), truncation=True, max_length=family.context_length, padding="max_length", return_tensors="pt"
+            prepare(text), truncation=True, max_length=family.context_length, padding="max_length", return_tensors="pt"
         )
         return encoded.input_ids, encoded.attention_mask
 
@@ -78,12 +78,12 @@ def load(
         family=kind,
         source=f"transformers {spec}" + ("" if seed is None else f" architecture, random weights of seed {seed}"),
         reference=", ".join(f"{k} {v.split('+')[0]}" for k, v in versions.items()).replace("pillow", "Pillow")
-        + f" ({type(processor).__name__})" + ("" if family.clean == "none" else f", texts cleaned by {family.clean}"),
+        + f" ({type(processor).__name__})" + (", captions through BLIP's pre_caption" if kind == "blip" else ""),
         license=licenses.RANDOM if seed is not None else licenses.transformers(spec),
         dim=len(reference_text("a")),
         activation=towers.activation(model),
         preprocess=preprocess(processor, config.vision_config.image_size),
-        clean=family.clean,
+        clean=clean,
         context_length=family.context_length,
         pad_id=tokenizer.pad_token_id,
         tokenizer_json=tokenizers_of.transformers_tokenizer_json(tokenizer),
@@ -164,19 +164,11 @@ def preprocess(processor, image_size: int) -> dict:
     return {**about, "filter": FILTERS[int(processor.resample)], "mean": mean, "std": std}
 
 
-def cleaned(text: str, clean: str) -> str:
-    if clean == "blip-caption":
-        return blip_caption(text)
-    return text.lower() if clean == "lowercase" else text
-
-
-def blip_caption(text: str, max_words: int = 50) -> str:
-    """What BLIP's `data/utils.py::pre_caption` does to a caption in training and evaluation."""
-    import re
-
+def blip_caption(text: str) -> str:
+    """What BLIP's `data/utils.py::pre_caption` does to a caption in training and evaluation of retrieval (30 words)."""
     text = re.sub(r"([.!\"()*#:;~])", " ", text.lower())
     text = re.sub(r"\s{2,}", " ", text).rstrip("\n").strip(" ")
-    return " ".join(text.split(" ")[:max_words])
+    return " ".join(text.split(" ")[:30])
 
 
 class Text(nn.Module):
@@ -205,7 +197,7 @@ class Text(nn.Module):
 
 class Clip:
     model = transformers.CLIPModel
-    clean, text_mask, any_length, first_id = "none", False, True, None
+    text_mask, any_length, first_id = False, True, None
 
     def __init__(self, model, tokenizer):
         self.network = model
@@ -257,7 +249,7 @@ class BlipText(nn.Module):
 
 class Blip:
     model = transformers.BlipForImageTextRetrieval
-    clean, text_mask, any_length, context_length = "blip-caption", True, True, BLIP_CONTEXT
+    text_mask, any_length, context_length = True, True, BLIP_CONTEXT
 
     def __init__(self, model, tokenizer):
         self.network = model

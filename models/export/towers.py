@@ -108,7 +108,7 @@ class ClipText(nn.Module):
 
 def take_rows(x, at):
     """Row `at[b]` of every `x[b]`: [B, L, width], [B] -> [B, width]."""
-    return x.gather(1, at[:, None, None].expand(-1, 1, x.shape[2])).squeeze(1)
+    return x.gather(1, at[:, None, None].expand(-1, 1, x.shape[2]))[:, 0]
 
 
 class ImageTower(nn.Module):
