@@ -85,22 +85,23 @@ def split(spec: str) -> tuple[str, str | None]:
 
 
 def create(name: str, tag: str | None, seed: int | None, preprocess_cfg: dict | None = None):
-    known = open_clip.get_pretrained_cfg(name, tag) if tag else {}
+    known = (open_clip.get_pretrained_cfg(name, tag) or {}) if tag else {}
     if tag and not known:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise SystemExit(f"open_clip has no weights '{tag}' of '{name}' (it has: {tags})")
     with warnings.catch_warnings():
-        # A QuickGELU model over GELU weights, or the other way round, runs and is quietly worse: an error here.
+        # GELU weights in a QuickGELU model run and are quietly worse: an error here. The other way round the weights' own entry
+        # in open_clip's table says what they were trained with.
         warnings.filterwarnings("error", message="QuickGELU mismatch")
+        quick = bool(known.get("quick_gelu"))
+        if tag and not quick and (open_clip.get_model_config(name) or {}).get("quick_gelu"):
+            raise SystemExit(f"'{name}' has QuickGELU, and its weights '{tag}' were trained with GELU: take the name without -quickgelu")
         if seed is None:
             if not tag and ":" not in name:
                 raise SystemExit(f"'{name}' names an architecture alone: add /TAG for weights, or --random-weights SEED")
-            return open_clip.create_model(name, pretrained=tag, require_pretrained=True)
-        config = open_clip.get_model_config(name) or {}
-        if known and bool(known.get("quick_gelu")) != bool(config.get("quick_gelu")):
-            raise SystemExit(f"QuickGELU mismatch: '{name}' and its weights '{tag}' differ; choose the other of the two names")
+            return open_clip.create_model(name, pretrained=tag, require_pretrained=True, force_quick_gelu=quick)
         settings = preprocess_cfg or open_clip.transform.merge_preprocess_dict({}, known)
-        model = open_clip.create_model(name, load_weights=False, pretrained_text=False, force_preprocess_cfg=settings)
+        model = open_clip.create_model(name, load_weights=False, pretrained_text=False, force_quick_gelu=quick, force_preprocess_cfg=settings)
         weights.randomize(model, seed)
         return model
 
