@@ -5,7 +5,7 @@
 //! | `raster.rs` | resize, crop and colour order equal the reference pipelines' in every pixel |
 //! | `files.rs` | every format and its odd cases decode to Pillow's pixels; broken files are typed errors |
 //! | `tokens.rs` | cleaning and token ids equal open_clip's and transformers' on a thousand hard texts |
-//! | `golden.rs` | tokens, tensors and embeddings of the bundled model equal the exporter's, on each runtime |
+//! | `golden.rs` | tokens, rasters and embeddings of the bundled model equal the exporter's, on each runtime |
 //! | `encode.rs` | batch invariance, runtimes agree, towers load lazily |
 //! | `folders.rs` | a broken model folder is a typed error that names what to look at |
 
