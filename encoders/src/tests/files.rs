@@ -117,7 +117,7 @@ fn thumbnails_are_upright_and_small() {
 
 #[test]
 fn prepared_images_report_the_size_a_viewer_shows() {
-    let options = RuntimeOptions { choice: RuntimeChoice::Tract, threads: 1 };
+    let options = RuntimeOptions::new(RuntimeChoice::Tract, 1);
     let encoder = DualEncoder::open(&ModelFolder::bundled(), &options).unwrap();
     let image = encoder.prepare_image(&file("orientation-6.jpg")).unwrap();
     assert_eq!((image.original.width, image.original.height), (16, 24));

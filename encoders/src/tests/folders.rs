@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::bundled_model;
 use crate::{DualEncoder, MANIFEST_FILE, ModelError, ModelFolder, RuntimeChoice, RuntimeOptions};
 
-const TRACT: RuntimeOptions = RuntimeOptions { choice: RuntimeChoice::Tract, threads: 1 };
+const TRACT: RuntimeOptions = RuntimeOptions::new(RuntimeChoice::Tract, 1);
 
 /// A copy of the bundled model as a directory, with its manifest changed and its fingerprint made right again.
 fn copy(change: impl FnOnce(&mut Value)) -> TempDir {
@@ -122,7 +122,7 @@ fn manifests_are_read_strictly() {
 
 #[test]
 fn towers_that_do_not_fit_the_manifest_say_how() {
-    let load = |folder: &TempDir| open(folder.path()).unwrap().warm_up(true, true).unwrap_err().to_string();
+    let load = |folder: &TempDir| open(folder.path()).unwrap().warm_up(1, 1).unwrap_err().to_string();
     let error = load(&copy(|json| json["image"]["input"] = "images".into()));
     assert!(error.contains("pixel_values") && error.contains("images"), "{error}");
     let error = load(&copy(|json| json["text"]["output"] = "pooled".into()));
@@ -140,6 +140,6 @@ fn towers_that_do_not_fit_the_manifest_say_how() {
     rewrite(folder.path(), |_| {});
     let error = load(&folder);
     assert!(error.contains("image.onnx"), "{error}");
-    let error = open(folder.path()).unwrap().warm_up(false, true).unwrap_err();
+    let error = open(folder.path()).unwrap().warm_up(0, 1).unwrap_err();
     assert!(matches!(error, ModelError::Tokenizer { .. }), "{error}");
 }
