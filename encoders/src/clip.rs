@@ -174,8 +174,9 @@ impl DualEncoder {
     ) -> Result<Graph<'a>, ModelError> {
         let missing = ModelError::NoPrecision { precision: self.precision };
         let file = self.precision.file(full, variants).ok_or(missing)?;
+        let names: Vec<&str> = inputs.iter().map(|input| input.name).collect();
         Ok(Graph {
-            file: self.folder.graph(file)?,
+            file: self.folder.tower(file, &names, output)?,
             path: self.folder.path(file),
             inputs,
             outputs: vec![output],

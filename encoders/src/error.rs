@@ -15,8 +15,8 @@ use crate::runtime::{Device, Precision};
 pub enum ModelError {
     /// No such model.
     #[error(
-        "no model '{name}': it is neither bundled ({bundled}) nor a directory with a pictor.json{searched}; \
-         name a model folder, or add its parent directory to PICTOR_MODELS",
+        "no model '{name}': it is neither bundled ({bundled}) nor a model folder{searched}; \
+         `pictor model list` shows what there is, `pictor model add` fetches one",
         searched = list(", and these do not hold it: ", searched)
     )]
     NotFound {
@@ -30,7 +30,25 @@ pub enum ModelError {
     /// A file of the folder cannot be read; the message names it.
     #[error("model folder: {0}")]
     Read(#[from] std::io::Error),
-    /// `pictor.json` is not one.
+    /// The folder is a model's, and not all of it.
+    #[error("{directory} lacks {file}: {supply}", directory = directory.display())]
+    Missing {
+        /// The model folder.
+        directory: PathBuf,
+        /// What is not there.
+        file: String,
+        /// Where to get it.
+        supply: String,
+    },
+    /// A graph is not an ONNX file, or not the one that the folder's settings describe.
+    #[error("{path}: {reason}", path = path.display())]
+    Onnx {
+        /// The ONNX file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of settings is not one, or contradicts another.
     #[error("{path}: {reason}", path = path.display())]
     Manifest {
         /// The file.

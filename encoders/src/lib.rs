@@ -37,7 +37,10 @@ mod coalesce;
 mod decode;
 mod error;
 mod folder;
+mod graphs;
+mod layout;
 mod manifest;
+mod onnx;
 mod preprocess;
 mod resize;
 mod runtime;
@@ -53,7 +56,7 @@ pub use folder::{ModelFolder, model_search_path};
 pub use manifest::{
     Activation, ImageTower, MANIFEST_FILE, MatcherHead, ModelManifest, Padding, TextTower, Variants,
 };
-pub use preprocess::{Preprocess, ResizeMode};
+pub use preprocess::{ConvertRgb, CropOffset, Preprocess, ResizeMode};
 pub use resize::Filter;
 pub use runtime::{
     Device, Devices, Notes, Precision, RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info,

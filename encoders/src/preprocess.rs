@@ -39,6 +39,49 @@ pub struct Preprocess {
     pub mean: [f32; 3],
     /// R, G and B are divided by it afterwards; no component is zero.
     pub std: [f32; 3],
+    /// Length of the resized shorter side, when it is not the side of the crop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortest_edge: Option<u32>,
+    /// How the centre is found.
+    #[serde(default, skip_serializing_if = "CropOffset::is_default")]
+    pub crop_offset: CropOffset,
+    /// When colours become RGB.
+    #[serde(default, skip_serializing_if = "ConvertRgb::is_default")]
+    pub convert_rgb: ConvertRgb,
+}
+
+/// Where the centre crop starts when an odd number of pixels is cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CropOffset {
+    /// `int(round(excess / 2))` of Python: torchvision.
+    #[default]
+    RoundHalfEven,
+    /// `excess // 2`: transformers.
+    Floor,
+}
+
+impl CropOffset {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// When an image of another mode (palette, alpha, CMYK) becomes RGB; resizing differs between modes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConvertRgb {
+    /// First: transformers.
+    #[default]
+    BeforeResize,
+    /// After resize and crop: OpenAI's CLIP and open_clip.
+    AfterResize,
+}
+
+impl ConvertRgb {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Preprocess {
@@ -133,6 +176,9 @@ mod tests {
             filter: Filter::Bicubic,
             mean: [0.5, 0.0, 1.0],
             std: [0.5, 1.0, 2.0],
+            shortest_edge: None,
+            crop_offset: CropOffset::default(),
+            convert_rgb: ConvertRgb::default(),
         };
         let image = RgbImage::from_raw(2, 1, vec![0, 51, 255, 255, 102, 0]).unwrap();
         assert_eq!(preprocess.tensor(&image), [-1.0, 1.0, 0.2, 0.4, 0.0, -0.5]);

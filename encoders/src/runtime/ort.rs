@@ -123,6 +123,11 @@ fn session(
     match &graph.file {
         GraphFile::Bytes(bytes) => builder.commit_from_memory(bytes),
         GraphFile::Path(path) => builder.commit_from_file(path),
+        GraphFile::Cut { bytes, directory } => {
+            // Where weights that are not in the bytes lie (onnxruntime_session_options_config_keys.h).
+            let key = "session.model_external_initializers_file_folder_path";
+            builder.with_config_entry(key, directory.to_string_lossy())?.commit_from_memory(bytes)
+        }
     }
 }
 

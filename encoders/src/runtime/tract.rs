@@ -48,11 +48,18 @@ pub(super) fn load(graph: &Graph<'_>, pool: Arc<ThreadPool>) -> Result<Box<dyn R
 
 fn plan(graph: &Graph<'_>) -> Result<Plan, String> {
     let onnx = tract_onnx::onnx();
-    let model = match &graph.file {
-        GraphFile::Bytes(bytes) => onnx.model_for_read(&mut &**bytes),
-        GraphFile::Path(path) => onnx.model_for_path(path),
+    let mut model = match &graph.file {
+        GraphFile::Bytes(bytes) => onnx.model_for_read(&mut &**bytes).map_err(reason)?,
+        GraphFile::Path(path) => onnx.model_for_path(path).map_err(reason)?,
+        GraphFile::Cut { bytes, directory } => {
+            let proto = onnx.proto_model_for_read(&mut bytes.as_slice()).map_err(reason)?;
+            let parsed = onnx.parse(&proto, directory.to_str()).map_err(reason)?;
+            if !parsed.unresolved_inputs.is_empty() {
+                return Err(format!("nothing in it makes {:?}", parsed.unresolved_inputs));
+            }
+            parsed.model
+        }
     };
-    let mut model = model.map_err(reason)?;
     let node_name = |outlet: &tract::OutletId| model.node(outlet.node).name.clone();
     let has_inputs: Vec<String> = model.inputs.iter().map(node_name).collect();
     // An output is labelled by its name in the graph; the node that makes it may be called otherwise.
