@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::runtime::{Device, Precision};
+
 /// Why a model folder or a runtime does not open.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -90,8 +92,9 @@ pub enum ModelError {
     },
     /// ONNX Runtime was asked for by name and there is no library of it.
     #[error(
-        "no ONNX Runtime library found{tried}; run `pip download --no-deps onnxruntime`, unzip the wheel and set \
-         ORT_DYLIB_PATH to its onnxruntime/capi/libonnxruntime.so.*, or use the tract runtime",
+        "no ONNX Runtime library found{tried}; run `scripts/fetch-onnxruntime` of the sources, or \
+         `pip download --no-deps onnxruntime`, unzip the wheel and set ORT_DYLIB_PATH to its \
+         onnxruntime/capi/libonnxruntime.so.*, or use the tract runtime",
         tried = list("; looked for ", tried)
     )]
     NoOnnxRuntime {
@@ -116,6 +119,44 @@ pub enum ModelError {
     UnknownRuntime {
         /// What was asked for.
         name: String,
+    },
+    /// A device was named that does not exist.
+    #[error(
+        "unknown device '{name}', expected auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N, or several with commas"
+    )]
+    UnknownDevice {
+        /// What was asked for.
+        name: String,
+    },
+    /// A device was named that cannot be used here.
+    #[error("device {device} cannot be used: {reason}; {remedy}")]
+    Device {
+        /// The device.
+        device: Device,
+        /// What is missing, or ONNX Runtime's own words.
+        reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// A GPU was named for the runtime that has none.
+    #[error("tract runs on the processor alone, not on {device}; use --runtime onnxruntime, or --device cpu")]
+    TractDevice {
+        /// The device.
+        device: Device,
+    },
+    /// A precision was named that does not exist.
+    #[error("unknown precision '{name}', expected auto, fp32, fp16 or int8")]
+    UnknownPrecision {
+        /// What was asked for.
+        name: String,
+    },
+    /// The model folder has no files of a precision.
+    #[error(
+        "the model has no {precision} files; export it with them (models/export/), or use --precision auto"
+    )]
+    NoPrecision {
+        /// What was asked for.
+        precision: Precision,
     },
     /// The machine refused threads.
     #[error("cannot start {threads} inference threads: {source}; ask for fewer")]

@@ -122,7 +122,8 @@ impl ModelFolder {
         let path = self.path(MANIFEST_FILE);
         let (json, mut manifest) = match &self.place {
             Place::Directory(directory) if !path.is_file() => {
-                let json = serde_json::to_vec(&layout::read(directory)?).expect("a manifest is JSON; this is a bug");
+                let json =
+                    serde_json::to_vec(&layout::read(directory)?).expect("a manifest is JSON; this is a bug");
                 let manifest = ModelManifest::parse(&json, &self.stated_in())?;
                 (json, manifest)
             }

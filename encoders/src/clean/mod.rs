@@ -74,11 +74,8 @@ fn basic_clean(text: &str) -> String {
 
 /// open_clip's `canonicalize_text`, after big_vision's `prompt_engineering.py`.
 fn canonicalize(text: &str) -> String {
-    let bare: String = text
-        .chars()
-        .map(|c| if c == '_' { ' ' } else { c })
-        .filter(|c| !c.is_ascii_punctuation())
-        .collect();
+    let bare: String =
+        text.chars().map(|c| if c == '_' { ' ' } else { c }).filter(|c| !c.is_ascii_punctuation()).collect();
     one_space(&bare.to_lowercase())
 }
 

@@ -7,9 +7,13 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use tract_onnx::prelude as tract;
-use tract_onnx::prelude::{DatumExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, ToDim};
+use tract_onnx::prelude::{
+    Datum, DatumTypeExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, ToDim,
+};
+use tract_onnx::tract_hir::infer::Factoid;
 
-use super::{Graph, InputKind, Numbers, Runtime, RuntimeError, Tensor};
+use super::tensor::{Numbers, Rows, Tensor, concatenate, part, rows};
+use super::{Graph, InputKind, Runtime, RuntimeError};
 use crate::folder::GraphFile;
 
 /// The name by which it is chosen and reported.
@@ -25,20 +29,26 @@ pub(super) const VERSION: &str = "0.23";
 /// texts of 12 tokens go four times as fast in batches of 32 as one at a time, and a graph for any batch size and length loses
 /// nothing to one for exactly that. So images go one by one, and texts in as many parts as there are threads.
 struct TractRuntime {
-    plan: Arc<tract::TypedRunnableModel>,
+    plan: Plan,
     pool: Arc<ThreadPool>,
     one_row_at_a_time: bool,
 }
 
-pub(super) fn load(graph: Graph<'_>, pool: Arc<ThreadPool>) -> Result<Box<dyn Runtime>, String> {
+struct Plan {
+    graph: Arc<tract::TypedRunnableModel>,
+    /// Element types of the inputs; a graph of float16 weights may take float16.
+    elements: Vec<tract::DatumType>,
+}
+
+pub(super) fn load(graph: &Graph<'_>, pool: Arc<ThreadPool>) -> Result<Box<dyn Runtime>, String> {
     // tract indexes freely while it reads a graph, and a file that is not quite ONNX can make it panic.
-    let plan = catch_unwind(AssertUnwindSafe(|| plan(&graph)));
+    let plan = catch_unwind(AssertUnwindSafe(|| plan(graph)));
     let plan = plan.unwrap_or_else(|_| Err("the graph is malformed".into()))?;
     let one_row_at_a_time = graph.inputs.iter().any(|input| matches!(input.kind, InputKind::Pixels { .. }));
     Ok(Box::new(TractRuntime { plan, pool, one_row_at_a_time }))
 }
 
-fn plan(graph: &Graph<'_>) -> Result<Arc<tract::TypedRunnableModel>, String> {
+fn plan(graph: &Graph<'_>) -> Result<Plan, String> {
     let onnx = tract_onnx::onnx();
     let mut model = match &graph.file {
         GraphFile::Bytes(bytes) => onnx.model_for_read(&mut &**bytes).map_err(reason)?,
@@ -52,70 +62,68 @@ fn plan(graph: &Graph<'_>) -> Result<Arc<tract::TypedRunnableModel>, String> {
             parsed.model
         }
     };
-    let node_name = |outlet: &tract::OutletId| model.node(outlet.node).name.as_str();
-    let has_inputs: Vec<&str> = model.inputs.iter().map(node_name).collect();
+    let node_name = |outlet: &tract::OutletId| model.node(outlet.node).name.clone();
+    let has_inputs: Vec<String> = model.inputs.iter().map(node_name).collect();
     // An output is labelled by its name in the graph; the node that makes it may be called otherwise.
-    let has_outputs: Vec<&str> =
-        model.outputs.iter().filter_map(|outlet| model.outlet_label(*outlet)).collect();
+    let has_outputs: Vec<String> =
+        model.outputs.iter().filter_map(|outlet| model.outlet_label(*outlet).map(str::to_owned)).collect();
     graph.check_names(&has_inputs, &has_outputs)?;
 
     model.select_inputs_by_name(graph.inputs.iter().map(|input| input.name)).map_err(reason)?;
-    model.select_outputs_by_name([graph.output]).map_err(reason)?;
+    model.select_outputs_by_name(&graph.outputs).map_err(reason)?;
     let [batch, sequence] = ["batch", "sequence"].map(|name| model.symbols.sym(name).to_dim());
+    let mut elements = Vec::new();
     for (i, input) in graph.inputs.iter().enumerate() {
-        let fact = match input.kind {
-            InputKind::Pixels { height, width } => f32::fact([1, 3, height, width]),
-            InputKind::Tokens { length } => {
+        let declared = model.input_fact(i).map_err(reason)?.datum_type.concretize();
+        let (usual, shape) = match input.kind {
+            InputKind::Pixels { height, width } => {
+                (f32::datum_type(), [1, 3, height, width].map(|side| side.to_dim()).to_vec())
+            }
+            InputKind::Tokens { length, .. } => {
                 let length = length.map_or(sequence.clone(), |length| length.to_dim());
-                i64::fact([batch.clone(), length])
+                (i64::datum_type(), vec![batch.clone(), length])
             }
         };
-        model.set_input_fact(i, fact.into()).map_err(reason)?;
+        let element = declared.unwrap_or(usual);
+        model.set_input_fact(i, element.fact(shape).into()).map_err(reason)?;
+        elements.push(element);
     }
-    model.into_optimized().and_then(|model| model.into_runnable()).map_err(reason)
+    let graph = model.into_optimized().and_then(|model| model.into_runnable()).map_err(reason)?;
+    Ok(Plan { graph, elements })
 }
 
 impl Runtime for TractRuntime {
-    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RuntimeError> {
-        let rows = inputs.first().map_or(0, |tensor| tensor.shape[0]);
+    fn run(&self, inputs: &[Rows<'_>]) -> Result<Vec<Tensor>, RuntimeError> {
+        let rows = rows(inputs);
         let at_once =
             if self.one_row_at_a_time { 1 } else { rows.div_ceil(self.pool.current_num_threads()).max(1) };
         let parts: Vec<Range<usize>> =
             (0..rows).step_by(at_once).map(|start| start..rows.min(start + at_once)).collect();
-        let outputs: Result<Vec<_>, String> =
-            self.pool.install(|| parts.into_par_iter().map(|part| self.run_part(inputs, part)).collect());
-        let outputs = outputs.map_err(RuntimeError)?;
-        let shape = outputs.first().map_or(Vec::new(), |(shape, _)| shape.clone());
-        let shape = [rows].into_iter().chain(shape.into_iter().skip(1)).collect();
-        let data = outputs.into_iter().flat_map(|(_, data)| data).collect();
-        Ok(vec![Tensor { shape, data: Numbers::F32(data) }])
+        let run = |range: Range<usize>| self.plan.run(&part(inputs, range.clone(), range.len()));
+        let outputs: Result<Vec<_>, String> = self.pool.install(|| parts.into_par_iter().map(run).collect());
+        Ok(concatenate(outputs.map_err(RuntimeError::Failed)?))
     }
 }
 
-impl TractRuntime {
-    /// Shape and numbers of the output for some rows of the inputs.
-    fn run_part(&self, inputs: &[Tensor], part: Range<usize>) -> Result<(Vec<usize>, Vec<f32>), String> {
-        let values = inputs.iter().map(|tensor| {
-            let mut shape = tensor.shape.clone();
-            shape[0] = part.len();
-            let value = match &tensor.data {
-                Numbers::F32(data) => tract::Tensor::from_shape(&shape, rows(data, tensor.shape[0], &part)),
-                Numbers::I64(data) => tract::Tensor::from_shape(&shape, rows(data, tensor.shape[0], &part)),
+impl Plan {
+    fn run(&self, inputs: &[Rows<'_>]) -> Result<Vec<Tensor>, String> {
+        let values = inputs.iter().zip(&self.elements).map(|(input, element)| {
+            let shape: Vec<usize> = [input.len()].iter().chain(&input.shape).copied().collect();
+            let tensor = match &input.numbers {
+                Numbers::F32(rows) => tract::Tensor::from_shape(&shape, &rows.concat()),
+                Numbers::I64(rows) => tract::Tensor::from_shape(&shape, &rows.concat()),
             };
-            value.map(IntoTValue::into_tvalue)
+            tensor.and_then(|tensor| Ok(tensor.cast_to_dt(*element)?.into_owned().into_tvalue()))
         });
         let values = values.collect::<Result<tract::TVec<_>, _>>().map_err(reason)?;
-        let outputs = self.plan.run(values).map_err(reason)?;
-        let output = outputs.first().ok_or("the graph gave no output")?;
-        let data = output.try_as_plain_ram().and_then(|view| view.as_slice::<f32>()).map_err(reason)?;
-        Ok((output.shape().to_vec(), data.to_vec()))
+        let outputs = self.graph.run(values).map_err(reason)?;
+        let numbers = outputs.iter().map(|output| {
+            let data = output.cast_to::<f32>()?;
+            let data = data.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+            Ok(Tensor { shape: output.shape().to_vec(), data })
+        });
+        numbers.collect::<Result<_, tract::TractError>>().map_err(reason)
     }
-}
-
-/// Some of the `all` rows that `data` consists of.
-fn rows<'a, T>(data: &'a [T], all: usize, part: &Range<usize>) -> &'a [T] {
-    let length = data.len() / all;
-    &data[part.start * length..part.end * length]
 }
 
 /// tract's errors with their causes, outermost first.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::bundled_model;
 use crate::{DualEncoder, MANIFEST_FILE, ModelError, ModelFolder, RuntimeChoice, RuntimeOptions};
 
-const TRACT: RuntimeOptions = RuntimeOptions { choice: RuntimeChoice::Tract, threads: 1 };
+const TRACT: RuntimeOptions = RuntimeOptions::new(RuntimeChoice::Tract, 1);
 
 /// A copy of the bundled model as a directory, with its manifest changed and its fingerprint made right again.
 fn copy(change: impl FnOnce(&mut Value)) -> TempDir {
@@ -123,7 +123,7 @@ fn manifests_are_read_strictly() {
 #[test]
 fn towers_that_do_not_fit_the_manifest_say_how() {
     let load = |folder: &TempDir| {
-        let failed = open(folder.path()).and_then(|encoder| encoder.warm_up(true, true));
+        let failed = open(folder.path()).and_then(|encoder| encoder.warm_up(1, 1));
         failed.unwrap_err().to_string()
     };
     let error = load(&copy(|json| json["image"]["input"] = "images".into()));

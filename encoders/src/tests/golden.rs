@@ -5,9 +5,9 @@ use serde::Deserialize;
 
 use super::{bundled_model, runtimes};
 use crate::decode::decode_rgb;
-use crate::{DecodeOptions, ModelFolder};
 use crate::manifest::ModelManifest;
 use crate::tokenize::TextTokenizer;
+use crate::{DecodeOptions, ModelFolder};
 
 #[derive(Deserialize)]
 struct Golden {

@@ -9,14 +9,20 @@ use tempfile::TempDir;
 use walkdir::WalkDir;
 
 use crate::manifest::{Activation, Padding};
-use crate::{Clean, ConvertRgb, CropOffset, DualEncoder, ModelError, ModelFolder, ResizeMode, RuntimeChoice, RuntimeOptions};
+use crate::{
+    Clean, ConvertRgb, CropOffset, DualEncoder, ModelError, ModelFolder, ResizeMode, RuntimeChoice,
+    RuntimeOptions,
+};
 
 pub(super) fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/models")
 }
 
 fn open(folder: &Path) -> Result<DualEncoder, ModelError> {
-    DualEncoder::open(&ModelFolder::find(folder.to_str().unwrap())?, &RuntimeOptions::new(RuntimeChoice::Tract, 1))
+    DualEncoder::open(
+        &ModelFolder::find(folder.to_str().unwrap())?,
+        &RuntimeOptions::new(RuntimeChoice::Tract, 1),
+    )
 }
 
 /// A copy of a fixture, to be spoilt.
@@ -47,7 +53,9 @@ fn refused(name: &str, file: &str, change: impl FnOnce(&mut Value)) -> String {
 
 #[test]
 fn settings_come_from_the_files_of_each_layout() {
-    let manifest = |name: &str| open(&fixtures().join(name)).unwrap_or_else(|error| panic!("{name}: {error}")).manifest().clone();
+    let manifest = |name: &str| {
+        open(&fixtures().join(name)).unwrap_or_else(|error| panic!("{name}: {error}")).manifest().clone()
+    };
 
     let clip = manifest("transformersjs-clip");
     assert_eq!((clip.family.as_str(), clip.image.output.as_str()), ("clip", "image_embeds"));
@@ -59,10 +67,16 @@ fn settings_come_from_the_files_of_each_layout() {
     assert_eq!((clip.text.pad, clip.text.clean), (Padding::Longest, Clean::None));
 
     let single = manifest("optimum-clip");
-    assert_eq!((single.image.file.as_str(), single.text.file.as_str()), ("onnx/model.onnx", "onnx/model.onnx"));
+    assert_eq!(
+        (single.image.file.as_str(), single.text.file.as_str()),
+        ("onnx/model.onnx", "onnx/model.onnx")
+    );
 
     let siglip = manifest("transformersjs-siglip");
-    assert_eq!((siglip.image.preprocess.resize, siglip.image.output.as_str()), (ResizeMode::Squash, "pooler_output"));
+    assert_eq!(
+        (siglip.image.preprocess.resize, siglip.image.output.as_str()),
+        (ResizeMode::Squash, "pooler_output")
+    );
     assert_eq!((siglip.text.pad, siglip.text.pad_id), (Padding::MaxLength, 1));
 
     let immich = manifest("immich-clip");
@@ -136,9 +150,12 @@ fn what_is_not_read_is_refused_and_says_what_is() {
     assert!(error.contains("'clap'") && error.contains("siglip"), "{error}");
     let error = refused("transformersjs-clip", processor, |json| json["resample"] = 1.into());
     assert!(error.contains("resample is 1"), "{error}");
-    let error = refused("transformersjs-clip", processor, |json| drop(json.as_object_mut().unwrap().remove("resample")));
+    let error = refused("transformersjs-clip", processor, |json| {
+        drop(json.as_object_mut().unwrap().remove("resample"))
+    });
     assert!(error.contains("lacks 'resample'"), "{error}");
-    let error = refused("immich-clip", "visual/preprocess_cfg.json", |json| json["resize_mode"] = "longest".into());
+    let error =
+        refused("immich-clip", "visual/preprocess_cfg.json", |json| json["resize_mode"] = "longest".into());
     assert!(error.contains("resize_mode is 'longest'"), "{error}");
 }
 
