@@ -35,13 +35,14 @@ pub struct DualEncoder {
     decode: DecodeOptions,
     precision: Precision,
     image: Lazy<Box<dyn Runtime>>,
-    text: Lazy<TextTowerLoaded>,
+    text: Lazy<TextTower>,
     few_texts: Coalesce<Vec<Ids>, Result<Vec<f32>, EncodeError>>,
 }
 
-struct TextTowerLoaded {
+/// The text tower, loaded.
+pub(crate) struct TextTower {
     runtime: Box<dyn Runtime>,
-    tokenizer: TextTokenizer,
+    pub tokenizer: TextTokenizer,
 }
 
 impl DualEncoder {
@@ -87,6 +88,10 @@ impl DualEncoder {
         self.engine.images_at_once()
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// What the model's folder says of it.
     pub fn manifest(&self) -> &ModelManifest {
         &self.manifest
@@ -98,25 +103,25 @@ impl DualEncoder {
     /// # Errors
     /// [`ModelError`] when a tower does not load or does not run.
     pub fn warm_up(&self, images: usize, texts: usize) -> Result<(), ModelError> {
-        let failed = |file: &str, error: EncodeError| ModelError::Graph {
-            runtime: self.engine.info().name,
-            path: self.folder.path(file),
-            reason: error.to_string(),
-        };
         if images > 0 {
             self.image_tower()?;
             let size = self.manifest.image.preprocess.size();
             let pixels = vec![0.0; 3 * size.width as usize * size.height as usize];
             let blank = PreparedImage { pixels, size, original: size, spent: Default::default() };
             let batch = vec![blank; images];
-            self.encode_images(&batch).map_err(|error| failed(&self.manifest.image.file, error))?;
+            self.encode_images(&batch).map_err(|error| self.did_not_run(&self.manifest.image.file, error))?;
         }
         if texts > 0 {
             self.text_tower()?;
             let batch = vec!["a photo"; texts];
-            self.encode_texts(&batch).map_err(|error| failed(&self.manifest.text.file, error))?;
+            self.encode_texts(&batch).map_err(|error| self.did_not_run(&self.manifest.text.file, error))?;
         }
         Ok(())
+    }
+
+    fn did_not_run(&self, file: &str, error: EncodeError) -> ModelError {
+        let (runtime, path) = (self.engine.info().name, self.folder.path(file));
+        ModelError::Graph { runtime, path, reason: error.to_string() }
     }
 
     #[cfg(test)]
@@ -125,14 +130,16 @@ impl DualEncoder {
     }
 
     fn image_tower(&self) -> Result<&dyn Runtime, ModelError> {
-        Ok(self.image.get(|| self.engine.load(&self.image_graph()?))?.as_ref())
+        let outputs = vec![self.manifest.image.output.as_str()];
+        Ok(self.image.get(|| self.engine.load(&self.image_graph(outputs)?))?.as_ref())
     }
 
-    fn image_graph(&self) -> Result<Graph<'_>, ModelError> {
+    /// The image tower's graph, giving `outputs`.
+    pub(crate) fn image_graph<'a>(&'a self, outputs: Vec<&'a str>) -> Result<Graph<'a>, ModelError> {
         let tower = &self.manifest.image;
         let size = tower.preprocess.size();
         let kind = InputKind::Pixels { height: size.height as usize, width: size.width as usize };
-        self.graph(&tower.file, &tower.variants, vec![Input { name: &tower.input, kind }], &tower.output)
+        self.graph(&tower.file, &tower.variants, vec![Input { name: &tower.input, kind }], outputs)
     }
 
     /// A closure that runs the image tower on `batch`, as one batch, with as little as possible of Pictor around the runtime, in
@@ -144,18 +151,31 @@ impl DualEncoder {
         &'a self,
         batch: &'a [PreparedImage],
     ) -> Result<impl FnMut() -> Result<(), EncodeError> + 'a, ModelError> {
-        let mut run = self.engine.bare(&self.image_graph()?, self.image_rows(batch))?;
+        let graph = self.image_graph(vec![&self.manifest.image.output])?;
+        let rows =
+            self.image_rows(batch).map_err(|error| self.did_not_run(&self.manifest.image.file, error))?;
+        let mut run = self.engine.bare(&graph, rows)?;
         Ok(move || run().map_err(|error| self.failed(batch.len(), error.to_string())))
     }
 
-    /// Images that are known to have the size the tower takes.
-    fn image_rows<'a>(&self, batch: &'a [PreparedImage]) -> Rows<'a> {
+    /// The tensors of images as the image tower takes them.
+    ///
+    /// # Errors
+    /// [`EncodeError::Runtime`] when one was prepared for another model.
+    pub(crate) fn image_rows<'a>(&self, batch: &'a [PreparedImage]) -> Result<Rows<'a>, EncodeError> {
         let size = self.manifest.image.preprocess.size();
+        let shape = vec![3, size.height as usize, size.width as usize];
+        let length = shape.iter().product();
+        if let Some(other) = batch.iter().find(|image| image.size != size || image.pixels.len() != length) {
+            let RasterSize { width, height } = other.size;
+            let reason = format!("an image was prepared as {width} × {height} for another model");
+            return Err(self.failed(batch.len(), reason));
+        }
         let numbers = Numbers::F32(batch.iter().map(|image| image.pixels.as_slice()).collect());
-        Rows { shape: vec![3, size.height as usize, size.width as usize], numbers }
+        Ok(Rows { shape, numbers })
     }
 
-    fn text_tower(&self) -> Result<&TextTowerLoaded, ModelError> {
+    pub(crate) fn text_tower(&self) -> Result<&TextTower, ModelError> {
         let tower = &self.manifest.text;
         self.text.get(|| {
             let json = self.folder.read(&tower.tokenizer)?;
@@ -167,53 +187,66 @@ impl DualEncoder {
             let length = (tower.pad == Padding::MaxLength).then_some(longest);
             let kind = InputKind::Tokens { length, longest };
             let inputs = names.into_iter().flatten().map(|name| Input { name, kind }).collect();
-            let graph = self.graph(&tower.file, &tower.variants, inputs, &tower.output)?;
-            Ok(TextTowerLoaded { runtime: self.engine.load(&graph)?, tokenizer })
+            let graph = self.graph(&tower.file, &tower.variants, inputs, vec![&tower.output])?;
+            Ok(TextTower { runtime: self.engine.load(&graph)?, tokenizer })
         })
     }
 
-    /// A tower's graph at the precision chosen.
-    fn graph<'a>(
+    /// A graph of the folder at the precision chosen.
+    pub(crate) fn graph<'a>(
         &'a self,
         full: &'a str,
         variants: &'a Variants,
         inputs: Vec<Input<'a>>,
-        output: &'a str,
+        outputs: Vec<&'a str>,
     ) -> Result<Graph<'a>, ModelError> {
         let missing = ModelError::NoPrecision { precision: self.precision };
         let file = self.precision.file(full, variants).ok_or(missing)?;
         let names: Vec<&str> = inputs.iter().map(|input| input.name).collect();
+        let (fixed_batch, tower) =
+            (self.folder.fixed_batch(file, &names)?, self.folder.tower(file, &names, &outputs)?);
         Ok(Graph {
-            file: self.folder.tower(file, &names, output)?,
+            file: tower,
+            fixed_batch,
             path: self.folder.path(file),
             inputs,
-            outputs: vec![output],
+            outputs,
             fingerprint: &self.spec.fingerprint,
             half: self.precision == Precision::Fp16,
         })
     }
 
-    /// Runs a tower on one batch and gives `batch × dim` numbers.
-    fn run(&self, tower: &dyn Runtime, inputs: &[Rows<'_>], batch: usize) -> Result<Vec<f32>, EncodeError> {
-        let outputs = tower.run(inputs).map_err(|error| {
+    /// Runs a graph on one batch; its outputs have the shapes `[batch, …]` that are expected of them.
+    pub(crate) fn run<const N: usize>(
+        &self,
+        graph: &dyn Runtime,
+        inputs: &[Rows<'_>],
+        expected: [Vec<usize>; N],
+    ) -> Result<[Vec<f32>; N], EncodeError> {
+        let batch = inputs.first().map_or(0, Rows::len);
+        let outputs = graph.run(inputs).map_err(|error| {
             let (runtime, reason) = (self.engine.info().name, error.to_string());
             match error {
                 RuntimeError::OutOfMemory(_) => EncodeError::OutOfMemory { runtime, reason },
                 RuntimeError::Failed(_) => EncodeError::Runtime { runtime, batch, reason },
             }
         })?;
-        let expected = vec![batch, self.spec.dim];
-        match outputs.into_iter().next() {
-            Some(Tensor { shape, data }) if shape == expected => Ok(data),
-            other => Err(EncodeError::Shape {
-                received: other.map_or(Vec::new(), |output| output.shape),
-                expected,
-            }),
+        let mut outputs = outputs.into_iter();
+        let mut numbers = [const { Vec::new() }; N];
+        for (expected, numbers) in expected.into_iter().zip(&mut numbers) {
+            match outputs.next() {
+                Some(Tensor { shape, data }) if shape == expected => *numbers = data,
+                other => {
+                    let received = other.map_or(Vec::new(), |output| output.shape);
+                    return Err(EncodeError::Shape { received, expected });
+                }
+            }
         }
+        Ok(numbers)
     }
 
     /// `texts × dim` numbers.
-    fn encode_ids(&self, tower: &TextTowerLoaded, texts: &[Ids]) -> Result<Vec<f32>, EncodeError> {
+    fn encode_ids(&self, tower: &TextTower, texts: &[Ids]) -> Result<Vec<f32>, EncodeError> {
         let dim = self.spec.dim;
         let mut numbers = vec![0.0; texts.len() * dim];
         for (length, group) in tower.tokenizer.groups(texts, usize::MAX) {
@@ -225,7 +258,7 @@ impl DualEncoder {
             if self.manifest.text.attention_mask.is_some() {
                 inputs.push(token_rows(&mask, length));
             }
-            let rows = self.run(tower.runtime.as_ref(), &inputs, group.len())?;
+            let [rows] = self.run(tower.runtime.as_ref(), &inputs, [vec![group.len(), dim]])?;
             for (&i, row) in group.iter().zip(rows.chunks_exact(dim)) {
                 numbers[i * dim..][..dim].copy_from_slice(row);
             }
@@ -234,7 +267,7 @@ impl DualEncoder {
     }
 
     /// [`DualEncoder::encode_ids`], together with the texts of whoever asks meanwhile.
-    fn encode_few(&self, tower: &TextTowerLoaded, texts: Vec<Ids>) -> Result<Vec<f32>, EncodeError> {
+    fn encode_few(&self, tower: &TextTower, texts: Vec<Ids>) -> Result<Vec<f32>, EncodeError> {
         let batch = texts.len();
         let together = |calls: Vec<Vec<Ids>>| {
             let lengths: Vec<usize> = calls.iter().map(Vec::len).collect();
@@ -252,13 +285,13 @@ impl DualEncoder {
         self.few_texts.run(texts, together).unwrap_or_else(|| Err(panicked()))
     }
 
-    fn failed(&self, batch: usize, reason: String) -> EncodeError {
+    pub(crate) fn failed(&self, batch: usize, reason: String) -> EncodeError {
         EncodeError::Runtime { runtime: self.engine.info().name, batch, reason }
     }
 
     /// Unit rows from a tower's numbers. Most exported graphs normalise and some do not, so it is always done: dividing by a
     /// norm that is 1 already costs nothing and makes it 1 to the last bit.
-    fn embeddings(&self, numbers: Vec<f32>) -> Result<EmbeddingBatch, EncodeError> {
+    pub(crate) fn embeddings(&self, numbers: Vec<f32>) -> Result<EmbeddingBatch, EncodeError> {
         Ok(EmbeddingBatch::normalise(self.spec.dim, numbers)?)
     }
 }
@@ -277,16 +310,9 @@ impl Encoder for DualEncoder {
             return self.embeddings(Vec::new());
         }
         let tower = self.image_tower().map_err(|error| self.failed(batch.len(), error.to_string()))?;
-        let size = self.manifest.image.preprocess.size();
-        let (height, width) = (size.height as usize, size.width as usize);
-        if let Some(other) =
-            batch.iter().find(|image| image.size != size || image.pixels.len() != 3 * height * width)
-        {
-            let RasterSize { width, height } = other.size;
-            let reason = format!("an image was prepared as {width} × {height} for another model");
-            return Err(self.failed(batch.len(), reason));
-        }
-        self.embeddings(self.run(tower, &[self.image_rows(batch)], batch.len())?)
+        let rows = self.image_rows(batch)?;
+        let [numbers] = self.run(tower, &[rows], [vec![batch.len(), self.spec.dim]])?;
+        self.embeddings(numbers)
     }
 
     fn encode_texts(&self, batch: &[&str]) -> Result<EmbeddingBatch, EncodeError> {
@@ -303,23 +329,24 @@ impl Encoder for DualEncoder {
     }
 }
 
-fn token_rows(numbers: &[i64], length: usize) -> Rows<'_> {
+/// Token ids or an attention mask, `length` to a row.
+pub(crate) fn token_rows(numbers: &[i64], length: usize) -> Rows<'_> {
     Rows { shape: vec![length], numbers: Numbers::I64(numbers.chunks_exact(length).collect()) }
 }
 
 /// A value made on first use. A failure is reported to whoever asked and tried again next time.
-struct Lazy<T> {
+pub(crate) struct Lazy<T> {
     value: OnceLock<T>,
     /// Held while making, so that two threads do not load the same tower.
     making: Mutex<()>,
 }
 
 impl<T> Lazy<T> {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { value: OnceLock::new(), making: Mutex::new(()) }
     }
 
-    fn get(&self, make: impl FnOnce() -> Result<T, ModelError>) -> Result<&T, ModelError> {
+    pub fn get(&self, make: impl FnOnce() -> Result<T, ModelError>) -> Result<&T, ModelError> {
         if let Some(value) = self.value.get() {
             return Ok(value);
         }

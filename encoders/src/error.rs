@@ -40,6 +40,14 @@ pub enum ModelError {
         /// Where to get it.
         supply: String,
     },
+    /// A model was to match images and texts together, and has no head for that.
+    #[error(
+        "model '{name}' has no image-text matching head; take a BLIP ITM model, exported by models/export/export.py"
+    )]
+    NoMatcher {
+        /// The model's name.
+        name: String,
+    },
     /// A graph is not an ONNX file, or not the one that the folder's settings describe.
     #[error("{path}: {reason}", path = path.display())]
     Onnx {

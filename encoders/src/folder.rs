@@ -14,7 +14,7 @@ use crate::bundled;
 use crate::error::ModelError;
 use crate::graphs;
 use crate::layout;
-use crate::manifest::{MANIFEST_FILE, ModelManifest, fingerprint, is_inside};
+use crate::manifest::{MANIFEST_FILE, MatcherHead, ModelManifest, fingerprint, is_inside};
 use crate::onnx::{GraphFacts, extract};
 
 /// A place that holds one model.
@@ -101,16 +101,42 @@ impl ModelFolder {
         }
     }
 
-    /// The ONNX file `file`, for a runtime that wants `output` from `inputs`: cut down to that tower when it takes more than these.
-    pub(crate) fn tower(&self, file: &str, inputs: &[&str], output: &str) -> Result<GraphFile, ModelError> {
+    /// The ONNX file `file`, for a runtime that wants `outputs` from `inputs`: cut down to that tower when it takes more than these.
+    pub(crate) fn tower(
+        &self,
+        file: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+    ) -> Result<GraphFile, ModelError> {
         let (graph, path) = (self.graph(file)?, self.path(file));
         let facts = GraphFacts::read(&graph, &path)?;
         if facts.inputs.len() <= inputs.len() {
             return Ok(graph);
         }
-        let bytes = extract(&self.read(file)?, output, &path)?;
+        let bytes = extract(&self.read(file)?, outputs, &path)?;
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         Ok(GraphFile::Cut { bytes, directory })
+    }
+
+    /// Rows of every batch of a graph with these inputs, when it was exported for that many and no others.
+    pub(crate) fn fixed_batch(&self, file: &str, inputs: &[&str]) -> Result<Option<usize>, ModelError> {
+        let facts = GraphFacts::read(&self.graph(file)?, &self.path(file))?;
+        let rows = |name: &&str| facts.input(name).and_then(|port| port.shape.first().copied().flatten());
+        Ok(inputs.iter().find_map(rows).map(|rows| rows as usize))
+    }
+
+    /// Tokens, and numbers in each, that a matcher attends to, as its graph states them.
+    pub(crate) fn features(&self, head: &MatcherHead) -> Result<[usize; 2], ModelError> {
+        let path = self.path(&head.file);
+        let facts = GraphFacts::read(&self.graph(&head.file)?, &path)?;
+        match facts.input(&head.image_features).map(|port| port.shape.as_slice()) {
+            Some([_, Some(tokens), Some(width)]) => Ok([*tokens as usize, *width as usize]),
+            _ => {
+                let reason =
+                    format!("it does not state the shape of '{}'; export it again", head.image_features);
+                Err(ModelError::Onnx { path, reason })
+            }
+        }
     }
 
     /// What the folder says of its model, after checking that its files go together: the graphs take and give what the settings

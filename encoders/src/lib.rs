@@ -40,6 +40,7 @@ mod folder;
 mod graphs;
 mod layout;
 mod manifest;
+mod matcher;
 mod onnx;
 mod preprocess;
 mod resize;
@@ -57,6 +58,7 @@ pub use folder::{ModelFolder, model_search_path};
 pub use manifest::{
     Activation, ImageTower, MANIFEST_FILE, MatcherHead, ModelManifest, Padding, TextTower, Variants,
 };
+pub use matcher::ImageTextMatcher;
 pub use preprocess::{ConvertRgb, CropOffset, Preprocess, ResizeMode};
 pub use resize::Filter;
 pub use runtime::{

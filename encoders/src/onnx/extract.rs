@@ -15,19 +15,19 @@ use crate::error::ModelError;
 /// A stretch of the file.
 type Span = (u64, u64);
 
-/// The ONNX file in `bytes`, cut down to what `output` needs; `path` is for messages.
+/// The ONNX file in `bytes`, cut down to what `outputs` need; `path` is for messages.
 ///
 /// # Errors
-/// [`ModelError::Onnx`] when it is not an ONNX file or gives no such output.
-pub(crate) fn extract(bytes: &[u8], output: &str, path: &Path) -> Result<Vec<u8>, ModelError> {
-    let cut = cut(bytes, output).map_err(|error| wrong(path, error))?;
+/// [`ModelError::Onnx`] when it is not an ONNX file or lacks one of these outputs.
+pub(crate) fn extract(bytes: &[u8], outputs: &[&str], path: &Path) -> Result<Vec<u8>, ModelError> {
+    let cut = cut(bytes, outputs).map_err(|error| wrong(path, error))?;
     cut.ok_or_else(|| ModelError::Onnx {
         path: path.to_owned(),
-        reason: format!("it has no output '{output}'"),
+        reason: format!("it does not give {outputs:?}"),
     })
 }
 
-fn cut(bytes: &[u8], output: &str) -> io::Result<Option<Vec<u8>>> {
+fn cut(bytes: &[u8], outputs: &[&str]) -> io::Result<Option<Vec<u8>>> {
     let mut wire = Wire::new(Cursor::new(bytes))?;
     let mut out = Vec::new();
     let mut found = false;
@@ -36,7 +36,7 @@ fn cut(bytes: &[u8], output: &str) -> io::Result<Option<Vec<u8>>> {
         match (field.number, field.value) {
             (7, Value::Bytes { start, end }) => {
                 let graph = Graph::read(wire, (start, end))?;
-                if let Some(graph) = graph.only(bytes, output) {
+                if let Some(graph) = graph.only(bytes, outputs) {
                     write_bytes(&mut out, 7, &graph);
                     found = true;
                 }
@@ -92,9 +92,13 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The graph that gives `output` alone, if this one gives it.
-    fn only(&self, bytes: &[u8], output: &str) -> Option<Vec<u8>> {
-        self.named.iter().find(|(number, _, name)| *number == 12 && name == output)?;
+    /// The graph that gives `outputs` alone, if this one gives them.
+    fn only(&self, bytes: &[u8], outputs: &[&str]) -> Option<Vec<u8>> {
+        let gives =
+            |output: &&str| self.named.iter().any(|(number, _, name)| *number == 12 && name == output);
+        if !outputs.iter().all(gives) {
+            return None;
+        }
         let makers: HashMap<&str, usize> = self
             .nodes
             .iter()
@@ -102,7 +106,7 @@ impl Graph {
             .flat_map(|(i, (_, _, outputs))| outputs.iter().map(move |name| (name.as_str(), i)))
             .collect();
         let (mut values, mut nodes) = (BTreeSet::new(), BTreeSet::new());
-        let mut wanted = vec![output];
+        let mut wanted = outputs.to_vec();
         while let Some(value) = wanted.pop() {
             if !values.insert(value) {
                 continue;
@@ -121,7 +125,8 @@ impl Graph {
             write_bytes(&mut out, *number, slice(bytes, *span));
         }
         for (number, span, name) in &self.named {
-            let stays = if *number == 12 { name == output } else { values.contains(name.as_str()) };
+            let stays =
+                if *number == 12 { outputs.contains(&name.as_str()) } else { values.contains(name.as_str()) };
             if stays {
                 write_bytes(&mut out, *number, slice(bytes, *span));
             }

@@ -1,7 +1,7 @@
 //! Cuts what a caller has into batches that a graph on its device takes well.
 //!
-//! Three things are settled here, for every runtime: no batch is longer than the device takes; on a GPU each is filled up to a
-//! power of two, because kernels are chosen, and TensorRT engines built, anew for every batch size met; and when memory runs
+//! Four things are settled here, for every runtime: no batch is longer than the device takes; a graph that was exported for one
+//! length of batch (immich-app's take one row) gets that length; on a GPU each batch is filled up to a power of two, because kernels are chosen, and TensorRT engines built, anew for every batch size met; and when memory runs
 //! out the batch is halved, which is said, and the work goes on with batches of that size.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -9,22 +9,31 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use super::tensor::{self, Rows, Tensor};
 use super::{Notes, Runtime, RuntimeError};
 
+/// Which lengths of batch a graph is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lengths {
+    Any,
+    /// Batches are filled up to the next.
+    PowersOfTwo,
+    /// Batches are filled up to the one length that the graph was exported for.
+    Fixed,
+}
+
 /// A graph that takes any number of rows.
 pub(super) struct Batches {
     graph: Box<dyn Runtime>,
-    /// Most rows of a run; with buckets a power of two. Falls when memory runs out and never rises again.
+    /// Most rows of a run. Falls when memory runs out and never rises again.
     most: AtomicUsize,
-    /// Whether batches are filled up to a power of two.
-    buckets: bool,
+    lengths: Lengths,
     /// For remarks: which graph, on which device.
     what: String,
     notes: Notes,
 }
 
 impl Batches {
-    pub fn new(graph: Box<dyn Runtime>, most: usize, buckets: bool, what: String, notes: Notes) -> Self {
-        let most = if buckets { most.next_power_of_two() } else { most.max(1) };
-        Self { graph, most: AtomicUsize::new(most), buckets, what, notes }
+    pub fn new(graph: Box<dyn Runtime>, most: usize, lengths: Lengths, what: String, notes: Notes) -> Self {
+        let most = if lengths == Lengths::PowersOfTwo { most.next_power_of_two() } else { most.max(1) };
+        Self { graph, most: AtomicUsize::new(most), lengths, what, notes }
     }
 }
 
@@ -34,15 +43,20 @@ impl Runtime for Batches {
         let mut parts = Vec::new();
         let mut start = 0;
         while start < rows {
-            let count = self.most.load(Relaxed).min(rows - start);
-            let length = if self.buckets { count.next_power_of_two() } else { count };
+            let most = self.most.load(Relaxed);
+            let count = most.min(rows - start);
+            let length = match self.lengths {
+                Lengths::Any => count,
+                Lengths::PowersOfTwo => count.next_power_of_two(),
+                Lengths::Fixed => most,
+            };
             match self.graph.run(&tensor::part(inputs, start..start + count, length)) {
                 Ok(mut outputs) => {
                     outputs.iter_mut().for_each(|output| output.truncate(count));
                     parts.push(outputs);
                     start += count;
                 }
-                Err(RuntimeError::OutOfMemory(reason)) if length > 1 => {
+                Err(RuntimeError::OutOfMemory(reason)) if length > 1 && self.lengths != Lengths::Fixed => {
                     let half = length / 2;
                     self.most.fetch_min(half, Relaxed);
                     self.notes.say(&format!(
@@ -86,7 +100,7 @@ mod tests {
         rows: usize,
         most: usize,
         memory: usize,
-        buckets: bool,
+        lengths: Lengths,
     }
 
     impl Trial {
@@ -97,7 +111,7 @@ mod tests {
             let ear = heard.clone();
             let notes = Notes::to(move |remark| ear.lock().unwrap().push(remark.to_owned()));
             let graph = Box::new(Small { memory: self.memory, batches: batches.clone() });
-            let runtime = Batches::new(graph, self.most, self.buckets, "image.onnx on cuda:0".into(), notes);
+            let runtime = Batches::new(graph, self.most, self.lengths, "image.onnx on cuda:0".into(), notes);
             let numbers: Vec<f32> = (0..2 * self.rows).map(|i| i as f32).collect();
             let input = Rows { shape: vec![2], numbers: Numbers::F32(numbers.chunks(2).collect()) };
             let answer = runtime.run(&[input]);
@@ -115,34 +129,44 @@ mod tests {
 
     #[test]
     fn long_batches_are_cut() {
-        let (batches, heard) = Trial { rows: 70, most: 32, memory: 99, buckets: false }.succeeds();
+        let (batches, heard) = Trial { rows: 70, most: 32, memory: 99, lengths: Lengths::Any }.succeeds();
         assert_eq!((batches, heard.len()), (vec![32, 32, 6], 0));
     }
 
     #[test]
     fn buckets_are_powers_of_two_and_leave_no_trace() {
         for rows in 1..40 {
-            let (batches, _) = Trial { rows, most: 16, memory: 16, buckets: true }.succeeds();
+            let (batches, _) = Trial { rows, most: 16, memory: 16, lengths: Lengths::PowersOfTwo }.succeeds();
             assert!(batches.iter().all(|length| length.is_power_of_two()));
         }
     }
 
     #[test]
+    fn a_graph_for_one_length_gets_that_length() {
+        let (batches, _) = Trial { rows: 7, most: 3, memory: 3, lengths: Lengths::Fixed }.succeeds();
+        assert_eq!(batches, [3, 3, 3]);
+        let (answer, batches, _) = Trial { rows: 7, most: 4, memory: 3, lengths: Lengths::Fixed }.run();
+        assert!(matches!(answer, Err(RuntimeError::OutOfMemory(_))));
+        assert_eq!(batches, [4]);
+    }
+
+    #[test]
     fn out_of_memory_halves_says_so_and_goes_on() {
-        let (batches, heard) = Trial { rows: 20, most: 32, memory: 5, buckets: true }.succeeds();
+        let (batches, heard) =
+            Trial { rows: 20, most: 32, memory: 5, lengths: Lengths::PowersOfTwo }.succeeds();
         assert_eq!(batches, [32, 16, 8, 4, 4, 4, 4, 4]);
         assert_eq!(heard.len(), 3);
         assert_eq!(
             heard[0],
             "image.onnx on cuda:0: out of memory on a batch of 32; going on with batches of 16 (no room)"
         );
-        let (batches, _) = Trial { rows: 20, most: 32, memory: 5, buckets: false }.succeeds();
+        let (batches, _) = Trial { rows: 20, most: 32, memory: 5, lengths: Lengths::Any }.succeeds();
         assert_eq!(batches, [20, 10, 5, 5, 5, 5]);
     }
 
     #[test]
     fn out_of_memory_on_one_row_is_an_error() {
-        let (answer, batches, _) = Trial { rows: 3, most: 4, memory: 0, buckets: true }.run();
+        let (answer, batches, _) = Trial { rows: 3, most: 4, memory: 0, lengths: Lengths::PowersOfTwo }.run();
         assert!(matches!(answer, Err(RuntimeError::OutOfMemory(_))));
         assert_eq!(batches, [4, 2, 1]);
     }

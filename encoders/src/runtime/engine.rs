@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 
 use rayon::ThreadPool;
 
-use super::batches::Batches;
+use super::batches::{Batches, Lengths};
 use super::device::{Device, Devices};
 use super::library::{self, Found, Library};
 use super::options::{RuntimeChoice, RuntimeInfo, RuntimeOptions};
@@ -125,7 +125,14 @@ impl Engine {
         let what = format!("{} on {device}", graph.path.display());
         let notes = self.options.notes.clone();
         let loaded = loaded.map_err(|reason| self.refused(graph, reason))?;
-        Ok(Box::new(Batches::new(loaded, most, device.is_gpu(), what, notes)))
+        let lengths = match (graph.fixed_batch, &self.backend) {
+            // It shares the rows among its threads itself.
+            (_, Backend::Tract(_)) | (None, Backend::Ort(_)) if !device.is_gpu() => Lengths::Any,
+            (Some(_), _) => Lengths::Fixed,
+            (None, _) => Lengths::PowersOfTwo,
+        };
+        let most = graph.fixed_batch.filter(|_| lengths == Lengths::Fixed).unwrap_or(most);
+        Ok(Box::new(Batches::new(loaded, most, lengths, what, notes)))
     }
 
     /// Runs `rows`, one batch, through the graph on the first device with all threads, with as little as possible of Pictor
@@ -178,7 +185,15 @@ mod tests {
     fn graph<'a>(bytes: &'static [u8], input: &'a str, kind: InputKind, output: &'a str) -> Graph<'a> {
         let inputs = vec![Input { name: input, kind }];
         let file = GraphFile::Bytes(bytes);
-        Graph { file, path: "g.onnx".into(), inputs, outputs: vec![output], fingerprint: "", half: false }
+        Graph {
+            file,
+            path: "g.onnx".into(),
+            inputs,
+            outputs: vec![output],
+            fingerprint: "",
+            half: false,
+            fixed_batch: None,
+        }
     }
 
     /// An engine of each runtime that is here.

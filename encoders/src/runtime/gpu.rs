@@ -214,9 +214,10 @@ fn tensorrt(number: u32, graph: &Graph<'_>, most: usize) -> std::io::Result<Exec
     let cache = cache.join("tensorrt").join(graph.fingerprint);
     fs_err::create_dir_all(&cache)?;
     let cache = cache.display();
+    let (least, most) = graph.fixed_batch.map_or((1, most), |rows| (rows, rows));
     // One engine for all batch sizes: without a profile it is built again whenever a shape is met that is out of range.
     let provider = ep::TensorRT::default()
-        .with_profile_min_shapes(shapes(graph, 1, InputKind::shortest))
+        .with_profile_min_shapes(shapes(graph, least, InputKind::shortest))
         .with_profile_opt_shapes(shapes(graph, most, InputKind::longest))
         .with_profile_max_shapes(shapes(graph, most, InputKind::longest))
         .with_device_id(number as i32)
@@ -255,6 +256,7 @@ mod tests {
             outputs: vec!["y"],
             fingerprint: "f",
             half: true,
+            fixed_batch: None,
         };
         assert_eq!(shapes(&graph, 1, InputKind::shortest), "ids:1x1,mask:1x1");
         assert_eq!(shapes(&graph, 64, InputKind::longest), "ids:64x77,mask:64x77");

@@ -91,6 +91,8 @@ pub(crate) struct Graph<'a> {
     pub fingerprint: &'a str,
     /// Whether its weights are float16.
     pub half: bool,
+    /// Rows of every batch, when the graph was exported for that many and no others.
+    pub fixed_batch: Option<usize>,
 }
 
 impl Graph<'_> {
@@ -123,6 +125,8 @@ pub(crate) enum InputKind {
     Pixels { height: usize, width: usize },
     /// i64 `[sequence]`, of one length or of any up to the longest.
     Tokens { length: Option<usize>, longest: usize },
+    /// f32 `[tokens, width]`, what a matcher attends to.
+    Features { tokens: usize, width: usize },
 }
 
 impl InputKind {
@@ -131,13 +135,14 @@ impl InputKind {
         match self {
             Self::Pixels { height, width } => vec![3, height, width],
             Self::Tokens { length, .. } => vec![length.unwrap_or(1)],
+            Self::Features { tokens, width } => vec![tokens, width],
         }
     }
 
     /// The largest row there can be.
     fn longest(self) -> Vec<usize> {
         match self {
-            Self::Pixels { .. } => self.shortest(),
+            Self::Pixels { .. } | Self::Features { .. } => self.shortest(),
             Self::Tokens { length, longest } => vec![length.unwrap_or(longest)],
         }
     }

@@ -31,7 +31,8 @@ pub(super) const VERSION: &str = "0.23";
 struct TractRuntime {
     plan: Plan,
     pool: Arc<ThreadPool>,
-    one_row_at_a_time: bool,
+    /// Rows of every run, when the plan is for so many.
+    fixed_batch: Option<usize>,
 }
 
 struct Plan {
@@ -44,8 +45,12 @@ pub(super) fn load(graph: &Graph<'_>, pool: Arc<ThreadPool>) -> Result<Box<dyn R
     // tract indexes freely while it reads a graph, and a file that is not quite ONNX can make it panic.
     let plan = catch_unwind(AssertUnwindSafe(|| plan(graph)));
     let plan = plan.unwrap_or_else(|_| Err("the graph is malformed".into()))?;
-    let one_row_at_a_time = graph.inputs.iter().any(|input| matches!(input.kind, InputKind::Pixels { .. }));
-    Ok(Box::new(TractRuntime { plan, pool, one_row_at_a_time }))
+    Ok(Box::new(TractRuntime { plan, pool, fixed_batch: fixed_batch(graph) }))
+}
+
+fn fixed_batch(graph: &Graph<'_>) -> Option<usize> {
+    let takes_images = graph.inputs.iter().any(|input| matches!(input.kind, InputKind::Pixels { .. }));
+    graph.fixed_batch.or(takes_images.then_some(1))
 }
 
 fn plan(graph: &Graph<'_>) -> Result<Plan, String> {
@@ -71,13 +76,17 @@ fn plan(graph: &Graph<'_>) -> Result<Plan, String> {
 
     model.select_inputs_by_name(graph.inputs.iter().map(|input| input.name)).map_err(reason)?;
     model.select_outputs_by_name(&graph.outputs).map_err(reason)?;
-    let [batch, sequence] = ["batch", "sequence"].map(|name| model.symbols.sym(name).to_dim());
+    let [any, sequence] = ["batch", "sequence"].map(|name| model.symbols.sym(name).to_dim());
+    let batch = fixed_batch(graph).map_or(any, |rows| rows.to_dim());
     let mut elements = Vec::new();
     for (i, input) in graph.inputs.iter().enumerate() {
         let declared = model.input_fact(i).map_err(reason)?.datum_type.concretize();
         let (usual, shape) = match input.kind {
             InputKind::Pixels { height, width } => {
-                (f32::datum_type(), [1, 3, height, width].map(|side| side.to_dim()).to_vec())
+                (f32::datum_type(), vec![batch.clone(), 3.to_dim(), height.to_dim(), width.to_dim()])
+            }
+            InputKind::Features { tokens, width } => {
+                (f32::datum_type(), vec![batch.clone(), tokens.to_dim(), width.to_dim()])
             }
             InputKind::Tokens { length, .. } => {
                 let length = length.map_or(sequence.clone(), |length| length.to_dim());
@@ -95,11 +104,16 @@ fn plan(graph: &Graph<'_>) -> Result<Plan, String> {
 impl Runtime for TractRuntime {
     fn run(&self, inputs: &[Rows<'_>]) -> Result<Vec<Tensor>, RuntimeError> {
         let rows = rows(inputs);
-        let at_once =
-            if self.one_row_at_a_time { 1 } else { rows.div_ceil(self.pool.current_num_threads()).max(1) };
+        let shared = rows.div_ceil(self.pool.current_num_threads()).max(1);
+        let at_once = self.fixed_batch.unwrap_or(shared);
         let parts: Vec<Range<usize>> =
             (0..rows).step_by(at_once).map(|start| start..rows.min(start + at_once)).collect();
-        let run = |range: Range<usize>| self.plan.run(&part(inputs, range.clone(), range.len()));
+        let run = |range: Range<usize>| {
+            let count = range.len();
+            let mut outputs = self.plan.run(&part(inputs, range, self.fixed_batch.unwrap_or(count)))?;
+            outputs.iter_mut().for_each(|output| output.truncate(count));
+            Ok(outputs)
+        };
         let outputs: Result<Vec<_>, String> = self.pool.install(|| parts.into_par_iter().map(run).collect());
         Ok(concatenate(outputs.map_err(RuntimeError::Failed)?))
     }

@@ -221,6 +221,6 @@ fn damaged_graphs_never_panic() {
         }
         let graph = crate::folder::GraphFile::Cut { bytes: damaged.clone(), directory: PathBuf::new() };
         let _ = crate::onnx::GraphFacts::read(&graph, &path);
-        let _ = crate::onnx::extract(&damaged, "image_embeds", &path);
+        let _ = crate::onnx::extract(&damaged, &["image_embeds"], &path);
     }
 }
