@@ -20,7 +20,7 @@ use image::RgbImage;
 
 use crate::{DualEncoder, ModelError, ModelFolder, RuntimeChoice, RuntimeOptions};
 
-/// The generated picture of the golden rasters: integer arithmetic only, so every language repeats it.
+/// The generated picture of the golden files: integer arithmetic only, so every language repeats it.
 fn picture(width: u32, height: u32, seed: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         image::Rgb([0, 1, 2].map(|c| (x * (3 + c) + y * (5 + 2 * c) + seed * 7 + ((x * y) >> (3 + c))) as u8))
