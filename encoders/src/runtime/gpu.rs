@@ -265,10 +265,10 @@ mod tests {
         let dev = tempfile::tempdir().unwrap();
         let has = || has_nvidia_device(dev.path());
         for name in ["nvidiactl", "nvidia-uvm", "null"] {
-            std::fs::write(dev.path().join(name), "").unwrap();
+            fs::write(dev.path().join(name), "").unwrap();
         }
         assert!(!has());
-        std::fs::write(dev.path().join("nvidia10"), "").unwrap();
+        fs::write(dev.path().join("nvidia10"), "").unwrap();
         assert!(has());
     }
 
