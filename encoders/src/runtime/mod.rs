@@ -35,6 +35,7 @@ mod tensor;
 mod tract;
 mod workers;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -130,6 +131,16 @@ pub(crate) enum InputKind {
 }
 
 impl InputKind {
+    /// Why a graph's input that takes numbers of type `element` is not of this kind.
+    fn mismatch(self, input: &str, element: impl fmt::Display) -> String {
+        let ours = match self {
+            Self::Pixels { .. } => "pixels (f32 or f16)",
+            Self::Tokens { .. } => "token ids (i64 or i32)",
+            Self::Features { .. } => "image features (f32 or f16)",
+        };
+        format!("input '{input}' takes {element}, and the manifest says {ours}")
+    }
+
     /// The smallest row there can be.
     fn shortest(self) -> Vec<usize> {
         match self {

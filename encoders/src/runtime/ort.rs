@@ -17,7 +17,7 @@ use ort::value::{DynTensor, DynValue, Outlet, TensorElementType};
 use super::device::Device;
 use super::library::Library;
 use super::tensor::{Numbers, Rows, Tensor};
-use super::{Graph, Runtime, RuntimeError, gpu};
+use super::{Graph, InputKind, Runtime, RuntimeError, gpu};
 use crate::folder::GraphFile;
 
 /// The name by which it is chosen and reported.
@@ -83,7 +83,14 @@ fn load(graph: &Graph<'_>, library: &Library, on: Placement) -> Result<Bound, St
         let outlet = session.inputs().iter().find(|outlet| outlet.name() == input.name);
         let element = outlet.and_then(|outlet| outlet.dtype().tensor_type());
         let element = element.ok_or_else(|| format!("input '{}' is no tensor", input.name))?;
-        Ok(Input { name: input.name.to_owned(), element, tensor: None })
+        let ours = match input.kind {
+            InputKind::Pixels { .. } | InputKind::Features { .. } => [TensorElementType::Float32, TensorElementType::Float16],
+            InputKind::Tokens { .. } => [TensorElementType::Int64, TensorElementType::Int32],
+        };
+        match ours.contains(&element) {
+            true => Ok(Input { name: input.name.to_owned(), element, tensor: None }),
+            false => Err(input.kind.mismatch(input.name, element)),
+        }
     });
     let inputs = inputs.collect::<Result<_, String>>()?;
     let outputs = graph.outputs.iter().map(|name| (*name).to_owned()).collect();
@@ -202,14 +209,7 @@ impl Input {
                 };
                 gather(&mut tensor, rows, threads, convert);
             }
-            (element, numbers) => {
-                let ours = match numbers {
-                    Numbers::F32(_) => "pixels (f32 or f16)",
-                    Numbers::I64(_) => "token ids (i64 or i32)",
-                };
-                let reason = format!("input '{}' takes {element}, and the manifest says {ours}", self.name);
-                return Err(ort::Error::new(reason));
-            }
+            (element, _) => return Err(ort::Error::new(format!("input '{}' takes {element}", self.name))),
         }
         Ok(self.tensor.insert(tensor))
     }

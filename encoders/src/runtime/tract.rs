@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use half::f16;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use tract_onnx::prelude as tract;
@@ -81,19 +82,23 @@ fn plan(graph: &Graph<'_>) -> Result<Plan, String> {
     let mut elements = Vec::new();
     for (i, input) in graph.inputs.iter().enumerate() {
         let declared = model.input_fact(i).map_err(reason)?.datum_type.concretize();
-        let (usual, shape) = match input.kind {
+        let halves = [f32::datum_type(), f16::datum_type()];
+        let (ours, shape) = match input.kind {
             InputKind::Pixels { height, width } => {
-                (f32::datum_type(), vec![batch.clone(), 3.to_dim(), height.to_dim(), width.to_dim()])
+                (halves, vec![batch.clone(), 3.to_dim(), height.to_dim(), width.to_dim()])
             }
             InputKind::Features { tokens, width } => {
-                (f32::datum_type(), vec![batch.clone(), tokens.to_dim(), width.to_dim()])
+                (halves, vec![batch.clone(), tokens.to_dim(), width.to_dim()])
             }
             InputKind::Tokens { length, .. } => {
                 let length = length.map_or(sequence.clone(), |length| length.to_dim());
-                (i64::datum_type(), vec![batch.clone(), length])
+                ([i64::datum_type(), i32::datum_type()], vec![batch.clone(), length])
             }
         };
-        let element = declared.unwrap_or(usual);
+        let element = declared.unwrap_or(ours[0]);
+        if !ours.contains(&element) {
+            return Err(input.kind.mismatch(input.name, format_args!("{element:?}")));
+        }
         model.set_input_fact(i, element.fact(shape).into()).map_err(reason)?;
         elements.push(element);
     }
