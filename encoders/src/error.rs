@@ -99,6 +99,12 @@ pub enum ModelError {
         /// What was asked for.
         name: String,
     },
+    /// A precision was named that does not exist.
+    #[error("unknown precision '{name}', expected fp32, fp16 or int8")]
+    UnknownPrecision {
+        /// What was asked for.
+        name: String,
+    },
     /// The machine refused threads.
     #[error("cannot start {threads} inference threads: {source}; ask for fewer")]
     Threads {

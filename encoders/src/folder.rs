@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::bundled;
 use crate::error::ModelError;
+use crate::install::noted_as;
 use crate::manifest::{MANIFEST_FILE, ModelManifest, fingerprint};
 
 /// A place that holds one model.
@@ -34,7 +35,8 @@ pub(crate) enum GraphFile {
 
 impl ModelFolder {
     /// Finds a model: `pictor-mini` is the bundled one, then a directory that holds a `pictor.json`, then a directory of that
-    /// name on the [`model_search_path`].
+    /// name on the [`model_search_path`], then the model there that was installed from the hub id `name_or_dir` or whose
+    /// manifest gives it that name.
     ///
     /// A directory that happens to be called `pictor-mini` is named by `./pictor-mini`.
     ///
@@ -48,7 +50,8 @@ impl ModelFolder {
         let holds_model = |dir: &PathBuf| dir.join(MANIFEST_FILE).is_file();
         let directory = Some(PathBuf::from(name_or_dir))
             .filter(holds_model)
-            .or_else(|| searched.iter().map(|dir| dir.join(name_or_dir)).find(holds_model));
+            .or_else(|| searched.iter().map(|dir| dir.join(name_or_dir)).find(holds_model))
+            .or_else(|| noted_as(name_or_dir).map(|model| model.path).filter(holds_model));
         match directory {
             Some(directory) => Ok(Self { place: Place::Directory(directory) }),
             None => Err(ModelError::NotFound { name: name_or_dir.into(), bundled: bundled::NAME, searched }),
@@ -58,6 +61,14 @@ impl ModelFolder {
     /// The model inside the binary.
     pub fn bundled() -> Self {
         Self { place: Place::Bundled }
+    }
+
+    /// The directory; none for the model inside the binary.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Bundled => None,
+            Place::Directory(directory) => Some(directory),
+        }
     }
 
     /// Where `file` is, for messages.
@@ -88,7 +99,10 @@ impl ModelFolder {
     ///
     /// All files are read for this, in constant memory; a few milliseconds for the bundled model, about a second per
     /// gigabyte for others.
-    pub(crate) fn manifest(&self) -> Result<ModelManifest, ModelError> {
+    ///
+    /// # Errors
+    /// [`ModelError`]: the manifest is missing or wrong, or a file is not what the fingerprint says.
+    pub fn manifest(&self) -> Result<ModelManifest, ModelError> {
         let path = self.path(MANIFEST_FILE);
         let json = self.read(MANIFEST_FILE)?;
         let manifest = ModelManifest::parse(&json, &path)?;

@@ -11,6 +11,8 @@
 //! | Where is text turned into token ids? | `tokenize.rs` |
 //! | What is in a `pictor.json`? | `manifest.rs` |
 //! | Where are models looked for? | `folder.rs`; the one inside the binary is `bundled.rs` |
+//! | Where do models come from? | `hub/` fetches, `install/` puts in place, `catalogue.rs` lists what is known to work |
+//! | Are its vectors the reference's here? | `verify/` |
 //! | Who runs the graph? | `runtime/` |
 //! | Where does it come together? | `clip.rs` |
 //!
@@ -30,11 +32,14 @@
 //! ```
 
 mod bundled;
+pub mod catalogue;
 mod clean;
 mod clip;
 mod decode;
 mod error;
 mod folder;
+mod hub;
+mod install;
 mod manifest;
 mod preprocess;
 mod resize;
@@ -42,15 +47,25 @@ mod runtime;
 #[cfg(test)]
 mod tests;
 mod tokenize;
+mod verify;
 
 pub use clean::Clean;
 pub use clip::DualEncoder;
 pub use decode::{MAX_PIXELS, decode_rgb, thumbnail_jpeg};
 pub use error::ModelError;
 pub use folder::{ModelFolder, model_search_path};
+pub use hub::{AddOptions, AddProgress, AddState, HubId, InstallError, Precision, Source, add_model};
+pub use install::{
+    InstalledFile, InstalledModel, Origin, Receipt, installed_model, installed_models, model_files,
+    remove_model,
+};
 pub use manifest::{
     Activation, ImageTower, MANIFEST_FILE, MatcherHead, ModelManifest, Padding, TextTower, Variants,
 };
 pub use preprocess::{Preprocess, ResizeMode};
 pub use resize::Filter;
 pub use runtime::{RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info};
+pub use verify::{
+    CosineCheck, FileCheck, PIXEL_LIMIT, PixelCheck, RuntimeCheck, TokenCheck, Verification, Worst,
+    cosine_floor, verify_model,
+};

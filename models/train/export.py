@@ -3,65 +3,16 @@
 import json
 from pathlib import Path
 
-import numpy as np
 from blake3 import blake3
-from PIL import Image
 
-from data import to_tensor
-from evaluate import Exported
+import golden
 from graph import image_graph, text_graph
-from tokenizer import CONTEXT_LENGTH, encode
+from tokenizer import CONTEXT_LENGTH
 
 LICENSE = (
     "Weights: free for research and evaluation. Derived from MobileNetV2 (Keras Applications, Apache-2.0) and "
     "all-MiniLM-L6-v2 (Apache-2.0), trained on Flickr8k, whose images are for research use only."
 )
-GOLDEN_TEXTS = [
-    "a dog runs through the snow",
-    "Two children are playing on a swing .",
-    "A RED CAR PARKED ON THE STREET",
-    "",
-    "   ",
-    "caf\u00e9 na\u00efve r\u00e9sum\u00e9 \u2014 \u201cquoted\u201d",
-    "\u5317\u4eac\u306e\u732b",
-    "party time \U0001f389\U0001f389",
-    "unquestionably electroencephalographic helicopters",
-    "x" * 150,
-    " ".join(f"dog number {i}" for i in range(67))[:-3],
-    " ".join(["mountain"] * 200),
-]
-GOLDEN_SIZES = [(224, 224), (320, 200), (90, 333), (640, 480), (17, 5), (1, 1)]
-
-
-def golden_image(width, height, seed):
-    """The generated test picture of the golden file: integer arithmetic only, so any language can repeat it."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.int64)
-    planes = [(x * (3 + c) + y * (5 + 2 * c) + seed * 7 + ((x * y) >> (3 + c))) & 255 for c in range(3)]
-    return Image.fromarray(np.stack(planes, axis=2).astype(np.uint8))
-
-
-def golden(folder):
-    """Inputs and outputs of the exported files on ONNX Runtime, for other runtimes to be held against."""
-    model, texts, images = Exported(folder), [], []
-    for text in GOLDEN_TEXTS:
-        vector = model.embed_texts([text])[0]
-        texts.append({"text": text, "ids": encode(model.tokenizer, text), "embedding": rounded(vector)})
-    for seed, (width, height) in enumerate(GOLDEN_SIZES):
-        image = golden_image(width, height, seed)
-        tensor = to_tensor(image)
-        stats = {"shape": list(tensor.shape), "first16": rounded(tensor.ravel()[:16]),
-                 "mean": round(float(tensor.mean(dtype=np.float64)), 7), "std": round(float(tensor.std(dtype=np.float64)), 7)}
-        images.append({
-            "make": {"width": width, "height": height, "seed": seed},
-            "pixels_sum": int(np.asarray(image, dtype=np.int64).sum()),
-            "tensor": stats,
-            "embedding": rounded(model.embed_images([image])[0]),
-        })
-    return {"texts": texts, "images": images}
-
-
-def rounded(values):
-    return [round(float(v), 7) for v in values]
 
 
 def description():
@@ -113,5 +64,5 @@ def export(model, tokenizer, folder, int8=True):
     about = description()
     about["fingerprint"] = fingerprint(folder, about)
     write(folder / "pictor.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-    write(folder / "golden.json", json.dumps(golden(folder), ensure_ascii=False, separators=(",", ":")) + "\n")
+    golden.write(folder)
     return {name: (folder / name).stat().st_size for name in ("image.onnx", "text.onnx", "tokenizer.json")}

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `raster.rs` | resize and crop equal Pillow's in every pixel |
 //! | `files.rs` | every format and its odd cases decode to Pillow's pixels; broken files are typed errors |
-//! | `golden.rs` | tokens, tensors and embeddings of the bundled model equal the exporter's, on each runtime |
+//! | `golden.rs` | the bundled model passes its verification on each runtime, and a verification notices every slip |
 //! | `encode.rs` | batch invariance, runtimes agree, towers load lazily |
 //! | `folders.rs` | a broken model folder is a typed error that names what to look at |
 
