@@ -23,6 +23,8 @@ const HOMES: &[(&str, &str)] = &[
     ("tokenizers", "pictor-encoders"),
     ("tract-onnx", "pictor-encoders"),
     ("ort", "pictor-encoders"),
+    ("hf-hub", "pictor-encoders"),
+    ("ureq", "pictor-encoders"),
     ("hnsw_rs", "pictor-ann"),
     ("faiss-sys", "pictor-ann"),
     ("rocksdb", "pictor-storage"),
