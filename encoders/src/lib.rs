@@ -11,6 +11,8 @@
 //! | Where is text turned into token ids? | `tokenize.rs` |
 //! | What is in a `pictor.json`? | `manifest.rs` |
 //! | Where are models looked for? | `folder.rs`; the one inside the binary is `bundled.rs` |
+//! | Where do models come from? | `hub/` fetches, `install/` puts in place, `catalogue.rs` lists what is known to work |
+//! | Are its vectors the reference's here? | `verify/` |
 //! | Who runs the graph? | `runtime/` |
 //! | Who encodes queries that come at once together? | `coalesce.rs` |
 //! | Where does it come together? | `clip.rs` |
@@ -31,6 +33,7 @@
 //! ```
 
 mod bundled;
+pub mod catalogue;
 mod clean;
 mod clip;
 mod coalesce;
@@ -38,6 +41,8 @@ mod decode;
 mod error;
 mod folder;
 mod graphs;
+mod hub;
+mod install;
 mod layout;
 mod manifest;
 mod matcher;
@@ -49,12 +54,18 @@ mod runtime;
 mod tests;
 mod thumbnail;
 mod tokenize;
+mod verify;
 
 pub use clean::Clean;
-pub use clip::DualEncoder;
+pub use clip::{DualEncoder, INT8_FINGERPRINT};
 pub use decode::{DecodeOptions, MAX_BYTES, MAX_PIXELS, decode_rgb};
 pub use error::ModelError;
 pub use folder::{ModelFolder, model_search_path};
+pub use hub::{AddOptions, AddProgress, AddState, HubId, InstallError, Source, add_model};
+pub use install::{
+    InstalledFile, InstalledModel, Origin, Receipt, installed_model, installed_models, model_files,
+    remove_model,
+};
 pub use manifest::{
     Activation, ImageTower, MANIFEST_FILE, MatcherHead, ModelManifest, Padding, TextTower, Variants,
 };
@@ -65,3 +76,7 @@ pub use runtime::{
     Device, Devices, Notes, Precision, RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info,
 };
 pub use thumbnail::thumbnail_jpeg;
+pub use verify::{
+    CosineCheck, FileCheck, MatchCheck, PIXEL_LIMIT, PixelCheck, RuntimeCheck, TokenCheck, Verification,
+    Worst, cosine_floor, match_limit, verify_model,
+};

@@ -80,12 +80,12 @@ impl Folder<'_> {
         files.iter().find(|file| self.path(file).is_file()).map(|file| (*file).to_owned())
     }
 
-    /// A tower's graph and its variants: `stem.onnx`, `stem_fp16.onnx`, `stem_quantized.onnx` or `stem_int8.onnx` (the suffixes of
+    /// A tower's graph and its variants: `stem.onnx`, `stem_fp16.onnx`, `stem_quantized.onnx` or else `stem_int8.onnx` (the suffixes of
     /// transformers.js, `utils/dtypes.js`). When the full one is not there, the best that is takes its place.
     fn tower(&self, stem: &str) -> Option<(String, Variants)> {
         let full = self.first(&[&format!("{stem}.onnx")]);
         let fp16 = self.first(&[&format!("{stem}_fp16.onnx")]);
-        let int8 = self.first(&[&format!("{stem}_int8.onnx"), &format!("{stem}_quantized.onnx")]);
+        let int8 = self.first(&[&format!("{stem}_quantized.onnx"), &format!("{stem}_int8.onnx")]);
         match (full, fp16, int8) {
             (Some(full), fp16, int8) => Some((full, Variants { fp16, int8 })),
             (None, Some(fp16), int8) => Some((fp16, Variants { fp16: None, int8 })),
