@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use pictor_encoders::{DualEncoder, ModelFolder, RuntimeOptions};
+use pictor_encoders::{DualEncoder, ModelFolder, Notes, RuntimeChoice, RuntimeOptions};
 use pictor_query::Engine;
 use pictor_storage::Store;
 
-use crate::args::{ModelArgs, RuntimeArgs};
+use crate::args::{ModelArgs, PlacementArgs, RuntimeArgs};
 use crate::output::Output;
 
 /// FAISS and RocksDB are compiled for these (see `.cargo/config.toml`), so on an older CPU they would end the process with
@@ -34,10 +34,27 @@ pub fn encoder(args: &ModelArgs, output: &Output) -> anyhow::Result<Arc<DualEnco
 
 fn open_encoder(model: &str, runtime: &RuntimeArgs, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
     let folder = ModelFolder::find(model)?;
-    let options = RuntimeOptions { choice: runtime.runtime, threads: runtime.threads };
-    let encoder = DualEncoder::open(&folder, &options)?;
-    output.note(format_args!("model {model} on {}", encoder.runtime()));
+    let encoder = DualEncoder::open(&folder, &runtime_options(runtime.runtime, &runtime.placement, output))?;
+    output.note(format_args!("model {model} ({}) on {}", encoder.precision(), encoder.runtime()));
     Ok(Arc::new(encoder))
+}
+
+/// What the arguments ask of a runtime, whose remarks go where `output` puts notes.
+pub fn runtime_options(choice: RuntimeChoice, placement: &PlacementArgs, output: &Output) -> RuntimeOptions {
+    let output = *output;
+    RuntimeOptions {
+        choice,
+        devices: placement.device.clone(),
+        precision: placement.precision,
+        threads: placement.threads,
+        gpu_memory: placement.gpu_memory.map(|mib| mib as usize * 1024 * 1024),
+        notes: Notes::to(move |remark| output.note(remark)),
+    }
+}
+
+/// Images or texts for one call of the model: as asked, or what keeps its devices busy.
+pub fn batch(asked: Option<u16>, encoder: &DualEncoder) -> usize {
+    asked.map_or_else(|| encoder.images_at_once(), usize::from)
 }
 
 /// Opens an index with the model it was made with.

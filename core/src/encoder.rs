@@ -93,7 +93,7 @@ pub enum DecodeError {
 }
 
 /// Why a model gave no vectors for a whole batch.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// Text could not be turned into token ids.
@@ -106,6 +106,17 @@ pub enum EncodeError {
         runtime: &'static str,
         /// Items in the batch.
         batch: usize,
+        /// The runtime's own words.
+        reason: String,
+    },
+    /// There is too little memory even for one item.
+    #[error(
+        "{runtime} ran out of memory on a single item: {reason}; free some, or use another device, a smaller model, or \
+         --precision fp16"
+    )]
+    OutOfMemory {
+        /// `tract` or `onnxruntime`.
+        runtime: &'static str,
         /// The runtime's own words.
         reason: String,
     },

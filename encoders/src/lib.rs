@@ -12,6 +12,7 @@
 //! | What is in a `pictor.json`? | `manifest.rs` |
 //! | Where are models looked for? | `folder.rs`; the one inside the binary is `bundled.rs` |
 //! | Who runs the graph? | `runtime/` |
+//! | Who encodes queries that come at once together? | `coalesce.rs` |
 //! | Where does it come together? | `clip.rs` |
 //!
 //! What must stay true: the numbers equal those of the Python pipelines that the models were trained in (golden values,
@@ -21,7 +22,7 @@
 //! use pictor_core::{Encoder, dot};
 //! use pictor_encoders::{DualEncoder, ModelFolder, RuntimeChoice, RuntimeOptions};
 //!
-//! let options = RuntimeOptions { choice: RuntimeChoice::Tract, threads: 1 };
+//! let options = RuntimeOptions::new(RuntimeChoice::Tract, 1);
 //! let encoder = DualEncoder::open(&ModelFolder::find("pictor-mini")?, &options)?;
 //! let texts = encoder.encode_texts(&["a dog in the snow", "a puppy playing in snow", "a red racing car"])?;
 //! let [dog, puppy, car] = [0, 1, 2].map(|i| texts.row(i).unwrap());
@@ -32,10 +33,15 @@
 mod bundled;
 mod clean;
 mod clip;
+mod coalesce;
 mod decode;
 mod error;
 mod folder;
+mod graphs;
+mod layout;
 mod manifest;
+mod matcher;
+mod onnx;
 mod preprocess;
 mod resize;
 mod runtime;
@@ -52,7 +58,10 @@ pub use folder::{ModelFolder, model_search_path};
 pub use manifest::{
     Activation, ImageTower, MANIFEST_FILE, MatcherHead, ModelManifest, Padding, TextTower, Variants,
 };
+pub use matcher::ImageTextMatcher;
 pub use preprocess::{ConvertRgb, CropOffset, Preprocess, ResizeMode};
 pub use resize::Filter;
-pub use runtime::{RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info};
+pub use runtime::{
+    Device, Devices, Notes, Precision, RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info,
+};
 pub use thumbnail::thumbnail_jpeg;

@@ -1,16 +1,25 @@
 """Writes the model folder: both towers, tokenizer, pictor.json with its fingerprint, golden pairs."""
 
+import io
 import json
+import shutil
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 from blake3 import blake3
 from PIL import Image
 
-from data import to_tensor
+from data import to_raster
 from evaluate import Exported
 from graph import image_graph, text_graph
 from tokenizer import CONTEXT_LENGTH, encode
+
+# The exporter's golden pictures; its other modules share names with those here and stay unimported.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "export"))
+from pictures import pictures  # noqa: E402
+
+REFERENCE = {"Pillow": "pillow", "tokenizers": "tokenizers", "ONNX Runtime": "onnxruntime"}
 
 LICENSE = (
     "Weights: free for research and evaluation. Derived from MobileNetV2 (Keras Applications, Apache-2.0) and "
@@ -30,34 +39,27 @@ GOLDEN_TEXTS = [
     " ".join(f"dog number {i}" for i in range(67))[:-3],
     " ".join(["mountain"] * 200),
 ]
-GOLDEN_SIZES = [(224, 224), (320, 200), (90, 333), (640, 480), (17, 5), (1, 1)]
-
-
-def golden_image(width, height, seed):
-    """The generated test picture of the golden file: integer arithmetic only, so any language can repeat it."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.int64)
-    planes = [(x * (3 + c) + y * (5 + 2 * c) + seed * 7 + ((x * y) >> (3 + c))) & 255 for c in range(3)]
-    return Image.fromarray(np.stack(planes, axis=2).astype(np.uint8))
+GOLDEN_PICTURES = ("wide.jpg", "tall.png", "dot.png", "sliver.png", "alpha.png", "palette.png")
 
 
 def golden(folder):
-    """Inputs and outputs of the exported files on ONNX Runtime, for other runtimes to be held against."""
+    """Inputs and outputs of the exported files on ONNX Runtime, for other runtimes to be held against; writes the pictures."""
     model, texts, images = Exported(folder), [], []
     for text in GOLDEN_TEXTS:
         vector = model.embed_texts([text])[0]
         texts.append({"text": text, "ids": encode(model.tokenizer, text), "embedding": rounded(vector)})
-    for seed, (width, height) in enumerate(GOLDEN_SIZES):
-        image = golden_image(width, height, seed)
-        tensor = to_tensor(image)
-        stats = {"shape": list(tensor.shape), "first16": rounded(tensor.ravel()[:16]),
-                 "mean": round(float(tensor.mean(dtype=np.float64)), 7), "std": round(float(tensor.std(dtype=np.float64)), 7)}
-        images.append({
-            "make": {"width": width, "height": height, "seed": seed},
-            "pixels_sum": int(np.asarray(image, dtype=np.int64).sum()),
-            "tensor": stats,
-            "embedding": rounded(model.embed_images([image])[0]),
-        })
-    return {"texts": texts, "images": images}
+    shutil.rmtree(folder / "golden", ignore_errors=True)
+    (folder / "golden").mkdir()
+    for name, content in pictures().items():
+        if name not in GOLDEN_PICTURES:
+            continue
+        (folder / "golden" / name).write_bytes(content)
+        raster = to_raster(Image.open(io.BytesIO(content)).convert("RGB"))
+        raster_name = f"golden/{Path(name).stem}.raster.png"
+        raster.save(folder / raster_name, optimize=True)
+        images.append({"file": f"golden/{name}", "raster": raster_name, "embedding": rounded(model.embed_images([raster])[0])})
+    libraries = ", ".join(f"{label} {version(package)}" for label, package in REFERENCE.items())
+    return {"reference": libraries, "images": images, "texts": texts}
 
 
 def rounded(values):
@@ -102,6 +104,10 @@ def write(path, content):
     temporary.rename(path)
 
 
+def write_golden(folder):
+    write(folder / "golden.json", json.dumps(golden(folder), ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
 def export(model, tokenizer, folder, int8=True):
     """Writes everything but the model card; returns the sizes in bytes of the files that search needs."""
     folder = Path(folder)
@@ -113,5 +119,10 @@ def export(model, tokenizer, folder, int8=True):
     about = description()
     about["fingerprint"] = fingerprint(folder, about)
     write(folder / "pictor.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-    write(folder / "golden.json", json.dumps(golden(folder), ensure_ascii=False, separators=(",", ":")) + "\n")
+    write_golden(folder)
     return {name: (folder / name).stat().st_size for name in ("image.onnx", "text.onnx", "tokenizer.json")}
+
+
+if __name__ == "__main__":
+    # The golden pairs of a folder again, without training: python models/train/export.py models/pictor-mini
+    write_golden(Path(sys.argv[1]))

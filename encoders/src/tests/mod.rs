@@ -4,15 +4,18 @@
 //! |---|---|
 //! | `raster.rs` | resize, crop and colour order equal the reference pipelines' in every pixel |
 //! | `files.rs` | every format and its odd cases decode to Pillow's pixels; broken files are typed errors |
-//! | `golden.rs` | tokens, tensors and embeddings of the bundled model equal the exporter's, on each runtime |
-//! | `encode.rs` | batch invariance, runtimes agree, towers load lazily |
+//! | `tokens.rs` | cleaning and token ids equal open_clip's and transformers' on a thousand hard texts |
+//! | `golden.rs` | tokens, rasters and embeddings of the bundled model equal the exporter's, on each runtime |
+//! | `encode.rs` | batch invariance, runtimes and workers agree, queries at once, precisions, towers load lazily |
 //! | `folders.rs` | a broken model folder is a typed error that names what to look at |
 
 mod encode;
 mod files;
 mod folders;
 mod golden;
+mod layouts;
 mod raster;
+mod tokens;
 
 use std::path::PathBuf;
 
@@ -46,7 +49,7 @@ fn bundled_model() -> PathBuf {
 
 /// The bundled model on each runtime of this machine; says so when that is tract alone.
 fn runtimes() -> Vec<DualEncoder> {
-    let open = |choice| DualEncoder::open(&ModelFolder::bundled(), &RuntimeOptions { choice, threads: 2 });
+    let open = |choice| DualEncoder::open(&ModelFolder::bundled(), &RuntimeOptions::new(choice, 2));
     let mut encoders = vec![open(RuntimeChoice::Tract).unwrap()];
     match open(RuntimeChoice::OnnxRuntime) {
         Ok(encoder) => encoders.push(encoder),
