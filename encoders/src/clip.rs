@@ -165,7 +165,7 @@ impl DualEncoder {
     pub(crate) fn image_rows<'a>(&self, batch: &'a [PreparedImage]) -> Result<Rows<'a>, EncodeError> {
         let size = self.manifest.image.preprocess.size();
         let shape = vec![3, size.height as usize, size.width as usize];
-        let length = shape.iter().product();
+        let length: usize = shape.iter().product();
         if let Some(other) = batch.iter().find(|image| image.size != size || image.pixels.len() != length) {
             let RasterSize { width, height } = other.size;
             let reason = format!("an image was prepared as {width} × {height} for another model");
