@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use pictor_ann::{AnnError, IndexKind};
-use pictor_encoders::{Precision, RuntimeChoice};
+use pictor_encoders::{Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::KindChoice;
 
@@ -48,6 +48,9 @@ pub enum Command {
     /// Measure retrieval quality on a captioned set.
     #[command(subcommand)]
     Eval(EvalCommand),
+    /// Measure speed on this machine.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Write the vectors of images or texts to a NumPy file.
     #[command(subcommand)]
     Embed(EmbedCommand),
@@ -83,6 +86,27 @@ pub struct RuntimeArgs {
     #[arg(long, default_value_t = RuntimeChoice::Auto, env = "PICTOR_RUNTIME",
           value_parser = names::<RuntimeChoice>(&["auto", "tract", "onnxruntime"]))]
     pub runtime: RuntimeChoice,
+
+    #[command(flatten)]
+    pub placement: PlacementArgs,
+}
+
+/// Where a model is run, and with how much of the machine.
+#[derive(Clone, Debug, Args)]
+pub struct PlacementArgs {
+    /// Where the model runs: auto (a GPU when ONNX Runtime can use one), cpu, cuda, cuda:N, tensorrt or tensorrt:N; several with
+    /// commas share the work. A device that is named and missing is an error.
+    #[arg(long, value_name = "DEVICE", default_value_t = Devices::Auto, env = "PICTOR_DEVICE")]
+    pub device: Devices,
+
+    /// Which of the model's files run: auto takes fp16 on a GPU when the model has it, and otherwise the full ones.
+    #[arg(long, default_value_t = Precision::Auto, env = "PICTOR_PRECISION",
+          value_parser = names::<Precision>(&["auto", "fp32", "fp16", "int8"]))]
+    pub precision: Precision,
+
+    /// Most memory, in MiB, that each tower of the model may take on a GPU.
+    #[arg(long, value_name = "MIB")]
+    pub gpu_memory: Option<u32>,
 
     /// Threads for preparing images and running the model; 0 takes every core.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -122,9 +146,9 @@ pub struct IndexArgs {
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Images the model encodes at a time.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub batch: u16,
+    /// Images the model encodes at a time; by default 32 on a processor and 128 on each GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
 
     /// Remove images of these sources whose files are gone.
     #[arg(long)]
@@ -249,9 +273,48 @@ pub struct EvalRetrievalArgs {
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Images or texts the model encodes at a time.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub batch: u16,
+    /// Images or texts the model encodes at a time; by default 32 on a processor and 128 on each GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
+}
+
+/// `pictor bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Images and texts per second of each stage and of the whole, beside the bare runtime on the same images.
+    Encode(BenchEncodeArgs),
+}
+
+/// `pictor bench encode`.
+#[derive(Debug, Args)]
+pub struct BenchEncodeArgs {
+    /// A folder of photographs.
+    #[arg(long, value_name = "DIR")]
+    pub photos: PathBuf,
+
+    /// A model by name (bundled or on the search path that `pictor doctor` prints) or by folder.
+    #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MODEL")]
+    pub model: String,
+
+    /// Runtimes to measure, with commas; by default every one that is here.
+    #[arg(long = "runtime", value_name = "RUNTIME", value_delimiter = ',',
+          value_parser = names::<RuntimeChoice>(&["tract", "onnxruntime"]))]
+    pub runtimes: Vec<RuntimeChoice>,
+
+    #[command(flatten)]
+    pub placement: PlacementArgs,
+
+    /// Images the model encodes at a time; by default 32 on a processor and 128 on each GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
+
+    /// Photographs to use, the first by name.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub images: u32,
+
+    /// Rounds; each figure is its best, because whatever else the machine does only slows a round down.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
 }
 
 /// `pictor embed`.
@@ -299,9 +362,9 @@ pub struct EmbedTarget {
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Images or texts the model encodes at a time.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub batch: u16,
+    /// Images or texts the model encodes at a time; by default 32 on a processor and 128 on each GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
 }
 
 /// `pictor inspect`.

@@ -42,7 +42,8 @@ pub fn run(command: EmbedCommand, output: &Output) -> anyhow::Result<Outcome> {
 fn images(args: EmbedImagesArgs, output: &Output) -> anyhow::Result<Outcome> {
     let encoder = wiring::encoder(&args.target.model, output)?;
     let progress = bar(Some(args.files.len() as u64), "images", output);
-    let (rows, bad) = embed_files::images(&*encoder, &args.files, args.target.batch.into(), &progress)?;
+    let batch = wiring::batch(args.target.batch, &encoder);
+    let (rows, bad) = embed_files::images(&*encoder, &args.files, batch, &progress)?;
     progress.finish_and_clear();
     if !bad.is_empty() && !args.skip_bad {
         let list: Vec<_> = bad.iter().map(|b| format!("\n  {}: {}", b.path.display(), b.reason)).collect();
@@ -60,7 +61,8 @@ fn texts(args: EmbedTextsArgs, output: &Output) -> anyhow::Result<Outcome> {
     let lines: Vec<String> = read_text(&args.file)?.lines().map(str::to_owned).collect();
     let encoder = wiring::encoder(&args.target.model, output)?;
     let progress = bar(Some(lines.len() as u64), "texts", output);
-    let rows = embed_files::texts(&*encoder, &lines, args.target.batch.into(), &progress)?;
+    let batch = wiring::batch(args.target.batch, &encoder);
+    let rows = embed_files::texts(&*encoder, &lines, batch, &progress)?;
     progress.finish_and_clear();
     finish(&args.target, &*encoder, &rows, Vec::new(), output)
 }

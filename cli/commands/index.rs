@@ -21,8 +21,8 @@ pub fn run(args: IndexArgs, output: &Output) -> anyhow::Result<Outcome> {
     let encoder = wiring::encoder(&args.model, output)?;
     let store = open_or_create(&args, encoder.spec())?;
     let options = IndexOptions {
-        batch: args.batch.into(),
-        prepare_threads: args.model.runtime.threads,
+        batch: wiring::batch(args.batch, &encoder),
+        prepare_threads: args.model.runtime.placement.threads,
         captions,
         prune: args.prune,
         ..IndexOptions::default()

@@ -1,5 +1,6 @@
 //! One file per subcommand; each has `run(args, output)`.
 
+pub mod bench;
 pub mod doctor;
 pub mod embed;
 pub mod eval;

@@ -14,6 +14,7 @@
 //! | Where do models come from? | `hub/` fetches, `install/` puts in place, `catalogue.rs` lists what is known to work |
 //! | Are its vectors the reference's here? | `verify/` |
 //! | Who runs the graph? | `runtime/` |
+//! | Who encodes queries that come at once together? | `coalesce.rs` |
 //! | Where does it come together? | `clip.rs` |
 //!
 //! What must stay true: the numbers equal those of the Python pipelines that the models were trained in (golden values,
@@ -23,7 +24,7 @@
 //! use pictor_core::{Encoder, dot};
 //! use pictor_encoders::{DualEncoder, ModelFolder, RuntimeChoice, RuntimeOptions};
 //!
-//! let options = RuntimeOptions { choice: RuntimeChoice::Tract, threads: 1 };
+//! let options = RuntimeOptions::new(RuntimeChoice::Tract, 1);
 //! let encoder = DualEncoder::open(&ModelFolder::find("pictor-mini")?, &options)?;
 //! let texts = encoder.encode_texts(&["a dog in the snow", "a puppy playing in snow", "a red racing car"])?;
 //! let [dog, puppy, car] = [0, 1, 2].map(|i| texts.row(i).unwrap());
@@ -35,26 +36,32 @@ mod bundled;
 pub mod catalogue;
 mod clean;
 mod clip;
+mod coalesce;
 mod decode;
 mod error;
 mod folder;
+mod graphs;
 mod hub;
 mod install;
+mod layout;
 mod manifest;
+mod matcher;
+mod onnx;
 mod preprocess;
 mod resize;
 mod runtime;
 #[cfg(test)]
 mod tests;
+mod thumbnail;
 mod tokenize;
 mod verify;
 
 pub use clean::Clean;
-pub use clip::DualEncoder;
-pub use decode::{MAX_PIXELS, decode_rgb, thumbnail_jpeg};
+pub use clip::{DualEncoder, INT8_FINGERPRINT};
+pub use decode::{DecodeOptions, MAX_BYTES, MAX_PIXELS, decode_rgb};
 pub use error::ModelError;
 pub use folder::{ModelFolder, model_search_path};
-pub use hub::{AddOptions, AddProgress, AddState, HubId, InstallError, Precision, Source, add_model};
+pub use hub::{AddOptions, AddProgress, AddState, HubId, InstallError, Source, add_model};
 pub use install::{
     InstalledFile, InstalledModel, Origin, Receipt, installed_model, installed_models, model_files,
     remove_model,
@@ -62,10 +69,14 @@ pub use install::{
 pub use manifest::{
     Activation, ImageTower, MANIFEST_FILE, MatcherHead, ModelManifest, Padding, TextTower, Variants,
 };
-pub use preprocess::{Preprocess, ResizeMode};
+pub use matcher::ImageTextMatcher;
+pub use preprocess::{ConvertRgb, CropOffset, Preprocess, ResizeMode};
 pub use resize::Filter;
-pub use runtime::{RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info};
+pub use runtime::{
+    Device, Devices, Notes, Precision, RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info,
+};
+pub use thumbnail::thumbnail_jpeg;
 pub use verify::{
-    CosineCheck, FileCheck, PIXEL_LIMIT, PixelCheck, RuntimeCheck, TokenCheck, Verification, Worst,
-    cosine_floor, verify_model,
+    CosineCheck, FileCheck, MatchCheck, PIXEL_LIMIT, PixelCheck, RuntimeCheck, TokenCheck, Verification,
+    Worst, cosine_floor, match_limit, verify_model,
 };

@@ -1,4 +1,4 @@
-//! Pillow's `Image.resize`, bit for bit, for 8-bit RGB.
+//! Pillow's `Image.resize`, bit for bit, for 8-bit pixels of any number of channels.
 //!
 //! Models were trained and measured behind Pillow, and its resampling is unlike other libraries': the kernel is widened when
 //! shrinking (antialiasing), each axis is one pass, and between the passes the values are rounded and clipped to 8 bits, with
@@ -14,7 +14,6 @@
 
 use std::ops::Range;
 
-use image::RgbImage;
 use pictor_core::RasterSize;
 use serde::{Deserialize, Serialize};
 
@@ -68,45 +67,88 @@ impl Window {
 /// Fraction bits of a weight: 8 bits for the pixel and 2 for the sum, which may leave 0..=255 by the kernel's overshoot.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// Rows that the horizontal pass takes at once: two AVX2 registers of i32 for each channel.
+/// Rows that the horizontal pass takes at once: two AVX2 registers of sums for each channel.
 const LANES: usize = 16;
 
 /// Columns times channels that the vertical pass takes at once: four AVX2 registers of sums.
 const STRIP: usize = 32;
 
-/// Resizes `source` to `full` and returns the part inside `window`, interleaved RGB, row by row.
+/// Resizes `pixels`, an image of `N` interleaved channels and the size `from`, to `full` and returns the part inside `window`,
+/// row by row.
 ///
 /// Sizes must not be zero and the window must lie inside `full`; callers hold both.
-pub(crate) fn resize(source: &RgbImage, full: RasterSize, window: &Window, filter: Filter) -> Vec<u8> {
-    let (width, height) = source.dimensions();
-    let vertical_first = vertical_first(RasterSize { width, height }, full);
-    let columns = Axis::new(width, full.width, window.columns.clone(), filter);
-    let rows = Axis::new(height, full.height, window.rows.clone(), filter);
+pub(crate) fn resize<const N: usize>(
+    pixels: &[u8],
+    from: RasterSize,
+    full: RasterSize,
+    window: &Window,
+    filter: Filter,
+) -> Vec<u8> {
+    let vertical_first = vertical_first(from, full);
+    let columns = Axis::new(from.width, full.width, window.columns.clone(), filter);
+    let rows = Axis::new(from.height, full.height, window.rows.clone(), filter);
+    let stride = from.width as usize * N;
+    let needed = rows.source();
+    let pixels = &pixels[needed.start * stride..needed.end * stride];
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the CPU has AVX2, the only feature the function is compiled for.
-        return unsafe { both_passes_avx2(source, &columns, &rows, vertical_first) };
+        return unsafe { both_passes_avx2::<N>(pixels, stride, &columns, &rows, vertical_first) };
     }
-    both_passes(source, &columns, &rows, vertical_first)
+    both_passes::<N>(pixels, stride, &columns, &rows, vertical_first)
 }
 
 /// The same code compiled for AVX2, which has the 32-bit multiply that baseline x86-64 lacks: five times as fast.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn both_passes_avx2(source: &RgbImage, columns: &Axis, rows: &Axis, vertical_first: bool) -> Vec<u8> {
-    both_passes(source, columns, rows, vertical_first)
+fn both_passes_avx2<const N: usize>(
+    pixels: &[u8],
+    stride: usize,
+    columns: &Axis,
+    rows: &Axis,
+    vertical_first: bool,
+) -> Vec<u8> {
+    both_passes::<N>(pixels, stride, columns, rows, vertical_first)
 }
 
 #[inline(always)]
-fn both_passes(source: &RgbImage, columns: &Axis, rows: &Axis, vertical_first: bool) -> Vec<u8> {
-    let stride = source.width() as usize * 3;
-    let needed = rows.source();
-    let pixels = &source.as_raw()[needed.start * stride..needed.end * stride];
+fn both_passes<const N: usize>(
+    pixels: &[u8],
+    stride: usize,
+    columns: &Axis,
+    rows: &Axis,
+    vertical_first: bool,
+) -> Vec<u8> {
     if vertical_first {
-        horizontal(&vertical(pixels, stride, rows), stride, columns)
+        horizontal::<N>(&vertical(pixels, stride, rows), stride, columns)
     } else {
-        vertical(&horizontal(pixels, stride, columns), columns.starts.len() * 3, rows)
+        vertical(&horizontal::<N>(pixels, stride, columns), columns.starts.len() * N, rows)
     }
+}
+
+/// As [`resize`], with the nearest pixel of the source for each wanted one (`ImagingScaleAffine` of `libImaging/Geometry.c`).
+///
+/// Pillow adds up the step from the first pixel on, and so must we: the sums, not the products, decide the ties.
+pub(crate) fn nearest<const N: usize>(
+    pixels: &[u8],
+    from: RasterSize,
+    full: RasterSize,
+    window: &Window,
+) -> Vec<u8> {
+    let positions = |input: u32, output: u32, window: &Range<u32>| -> Vec<usize> {
+        let step = f64::from(input) / f64::from(output);
+        let sums = std::iter::successors(Some(step * 0.5), |at| Some(at + step));
+        let wanted = sums.skip(window.start as usize).take(window.len());
+        wanted.map(|at| (at as usize).min(input as usize - 1)).collect()
+    };
+    let columns = positions(from.width, full.width, &window.columns);
+    let (pixels, _) = pixels.as_chunks::<N>();
+    let mut out = Vec::with_capacity(window.rows.len() * columns.len() * N);
+    for y in positions(from.height, full.height, &window.rows) {
+        let row = &pixels[y * from.width as usize..][..from.width as usize];
+        columns.iter().for_each(|&x| out.extend_from_slice(&row[x]));
+    }
+    out
 }
 
 /// Whether Pillow takes the vertical pass first: the height shrinks, by more than twice as many pixels as the width does
@@ -122,33 +164,35 @@ fn vertical_first(from: RasterSize, to: RasterSize) -> bool {
 /// Rows are taken [`LANES`] at a time and turned so that the same column of all of them is adjacent: then every weight
 /// multiplies whole registers.
 #[inline(always)]
-fn horizontal(pixels: &[u8], stride: usize, axis: &Axis) -> Vec<u8> {
-    let out_stride = axis.starts.len() * 3;
+fn horizontal<const N: usize>(pixels: &[u8], stride: usize, axis: &Axis) -> Vec<u8> {
+    let out_stride = axis.starts.len() * N;
     let mut out = vec![0; pixels.len() / stride * out_stride];
     let part = axis.source();
-    let part = part.start * 3..part.end * 3;
-    let mut turned = vec![[0u8; 3 * LANES]; part.len() / 3];
+    let bytes = part.start * N..part.end * N;
+    let mut turned = vec![[[0u8; LANES]; N]; part.len()];
     for (block, out_block) in pixels.chunks(stride * LANES).zip(out.chunks_mut(out_stride * LANES)) {
         for (lane, row) in block.chunks_exact(stride).enumerate() {
-            for (column, pixel) in turned.iter_mut().zip(row[part.clone()].chunks_exact(3)) {
-                for channel in 0..3 {
-                    column[channel * LANES + lane] = pixel[channel];
+            for (column, pixel) in turned.iter_mut().zip(row[bytes.clone()].as_chunks::<N>().0) {
+                for channel in 0..N {
+                    column[channel][lane] = pixel[channel];
                 }
             }
         }
         for (x, (start, weights)) in axis.taps().enumerate() {
-            let mut sums = [1i32 << (PRECISION_BITS - 1); 3 * LANES];
-            let from = start - part.start / 3;
+            let mut sums = [[1i32 << (PRECISION_BITS - 1); LANES]; N];
+            let from = start - part.start;
             for (column, &weight) in turned[from..from + weights.len()].iter().zip(weights) {
-                for (sum, &value) in sums.iter_mut().zip(column) {
-                    *sum += i32::from(value) * weight;
+                for (sums, levels) in sums.iter_mut().zip(column) {
+                    for (sum, &level) in sums.iter_mut().zip(levels) {
+                        *sum += i32::from(level) * weight;
+                    }
                 }
             }
             // All at once and by value, so that the sums stay in registers.
-            let levels = sums.map(clip8);
+            let levels = sums.map(|sums| sums.map(clip8));
             for (lane, row) in out_block.chunks_exact_mut(out_stride).enumerate() {
-                for channel in 0..3 {
-                    row[x * 3 + channel] = levels[channel * LANES + lane];
+                for channel in 0..N {
+                    row[x * N + channel] = levels[channel][lane];
                 }
             }
         }

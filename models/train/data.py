@@ -45,11 +45,14 @@ def load_coco_sample(data):
     return paths, [captions[image["id"]] for image in doc["images"]]
 
 
+def to_raster(image):
+    """RGB image -> 224 x 224; other sizes are squashed with PIL's bicubic filter."""
+    return image if image.size == (SIDE, SIDE) else image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
 def to_tensor(image):
-    """RGB image -> float32 [3, 224, 224] in [-1, 1]; other sizes are squashed with PIL's bicubic filter."""
-    if image.size != (SIDE, SIDE):
-        image = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)
+    """RGB image of any size -> float32 [3, 224, 224] in [-1, 1]."""
+    pixels = np.asarray(to_raster(image), dtype=np.float32).transpose(2, 0, 1)
     return (pixels / 255.0 - 0.5) / 0.5
 
 

@@ -1,18 +1,69 @@
 """Writes the model folder: both towers, tokenizer, pictor.json with its fingerprint, golden pairs."""
 
+import io
 import json
+import shutil
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from blake3 import blake3
+from PIL import Image
 
-import golden
+from data import to_raster
+from evaluate import Exported
 from graph import image_graph, text_graph
-from tokenizer import CONTEXT_LENGTH
+from tokenizer import CONTEXT_LENGTH, encode
+
+# The exporter's golden pictures; its other modules share names with those here and stay unimported.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "export"))
+from pictures import pictures  # noqa: E402
+
+REFERENCE = {"Pillow": "pillow", "tokenizers": "tokenizers", "ONNX Runtime": "onnxruntime"}
 
 LICENSE = (
     "Weights: free for research and evaluation. Derived from MobileNetV2 (Keras Applications, Apache-2.0) and "
     "all-MiniLM-L6-v2 (Apache-2.0), trained on Flickr8k, whose images are for research use only."
 )
+GOLDEN_TEXTS = [
+    "a dog runs through the snow",
+    "Two children are playing on a swing .",
+    "A RED CAR PARKED ON THE STREET",
+    "",
+    "   ",
+    "caf\u00e9 na\u00efve r\u00e9sum\u00e9 \u2014 \u201cquoted\u201d",
+    "\u5317\u4eac\u306e\u732b",
+    "party time \U0001f389\U0001f389",
+    "unquestionably electroencephalographic helicopters",
+    "x" * 150,
+    " ".join(f"dog number {i}" for i in range(67))[:-3],
+    " ".join(["mountain"] * 200),
+]
+GOLDEN_PICTURES = ("wide.jpg", "tall.png", "dot.png", "sliver.png", "alpha.png", "palette.png")
+
+
+def golden(folder):
+    """Inputs and outputs of the exported files on ONNX Runtime, for other runtimes to be held against; writes the pictures."""
+    model, texts, images = Exported(folder), [], []
+    for text in GOLDEN_TEXTS:
+        vector = model.embed_texts([text])[0]
+        texts.append({"text": text, "ids": encode(model.tokenizer, text), "embedding": rounded(vector)})
+    shutil.rmtree(folder / "golden", ignore_errors=True)
+    (folder / "golden").mkdir()
+    for name, content in pictures().items():
+        if name not in GOLDEN_PICTURES:
+            continue
+        (folder / "golden" / name).write_bytes(content)
+        raster = to_raster(Image.open(io.BytesIO(content)).convert("RGB"))
+        raster_name = f"golden/{Path(name).stem}.raster.png"
+        raster.save(folder / raster_name, optimize=True)
+        images.append({"file": f"golden/{name}", "raster": raster_name, "embedding": rounded(model.embed_images([raster])[0])})
+    libraries = ", ".join(f"{label} {version(package)}" for label, package in REFERENCE.items())
+    return {"reference": libraries, "images": images, "texts": texts}
+
+
+def rounded(values):
+    return [round(float(v), 7) for v in values]
 
 
 def description():
@@ -53,6 +104,10 @@ def write(path, content):
     temporary.rename(path)
 
 
+def write_golden(folder):
+    write(folder / "golden.json", json.dumps(golden(folder), ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
 def export(model, tokenizer, folder, int8=True):
     """Writes everything but the model card; returns the sizes in bytes of the files that search needs."""
     folder = Path(folder)
@@ -64,5 +119,10 @@ def export(model, tokenizer, folder, int8=True):
     about = description()
     about["fingerprint"] = fingerprint(folder, about)
     write(folder / "pictor.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-    golden.write(folder)
+    write_golden(folder)
     return {name: (folder / name).stat().st_size for name in ("image.onnx", "text.onnx", "tokenizer.json")}
+
+
+if __name__ == "__main__":
+    # The golden pairs of a folder again, without training: python models/train/export.py models/pictor-mini
+    write_golden(Path(sys.argv[1]))

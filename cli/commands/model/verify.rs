@@ -1,25 +1,32 @@
 //! `pictor model verify`.
 
 use pictor_encoders::{
-    CosineCheck, ModelFolder, PIXEL_LIMIT, RuntimeChoice, RuntimeOptions, Verification, Worst, runtime_info,
-    verify_model,
+    CosineCheck, ModelFolder, PIXEL_LIMIT, RuntimeCheck, RuntimeChoice, RuntimeOptions, Verification, Worst,
+    runtime_info, verify_model,
 };
 
 use crate::args::ModelVerifyArgs;
 use crate::exit::Outcome;
 use crate::output::Output;
+use crate::wiring;
 
 /// Most texts and files whose difference is spelt out.
 const MOST_SHOWN: usize = 5;
 
 pub fn run(args: &ModelVerifyArgs, output: &Output) -> anyhow::Result<Outcome> {
     let folder = ModelFolder::find(&args.name)?;
-    let options = |choice| RuntimeOptions { choice, threads: args.runtime.threads };
+    let placement = &args.runtime.placement;
+    let options = |choice| wiring::runtime_options(choice, placement, output);
     let runtimes: Vec<RuntimeOptions> = match args.runtime.runtime {
         RuntimeChoice::Auto => {
-            let mut choices = vec![RuntimeChoice::Tract];
-            match runtime_info(RuntimeChoice::OnnxRuntime) {
+            // tract has no GPU, so it is left out when one is named.
+            let mut choices = Vec::new();
+            if runtime_info(&options(RuntimeChoice::Tract)).is_ok() {
+                choices.push(RuntimeChoice::Tract);
+            }
+            match runtime_info(&options(RuntimeChoice::OnnxRuntime)) {
                 Ok(_) => choices.insert(0, RuntimeChoice::OnnxRuntime),
+                Err(error) if choices.is_empty() => return Err(error.into()),
                 Err(error) => output.note(format_args!("onnxruntime is not verified: {error}")),
             }
             choices.into_iter().map(options).collect()
@@ -70,21 +77,34 @@ fn describe(v: &Verification) -> String {
         text += &details(&check.mismatches);
     }
     for runtime in &v.runtimes {
-        text += &format!("{}\n", runtime.runtime);
+        text += &format!(
+            "{} ({}, least cosine allowed {})\n",
+            runtime.runtime, runtime.precision, runtime.cosine_floor
+        );
         for (tower, check) in [("images", &runtime.images), ("texts", &runtime.texts)] {
             if let Some(check) = check {
-                text += &cosines(tower, check, v.cosine_floor);
+                text += &cosines(tower, check, runtime.cosine_floor);
             }
         }
+        text += &matches(runtime);
         for reason in &runtime.failed {
             text += &format!("  FAILED    {reason}\n");
         }
     }
-    if v.matches_not_replayed > 0 {
-        text += &format!("matcher     {} golden image-text pairs, not replayed\n", v.matches_not_replayed);
-    }
-    let least = format!("least cosine allowed in {}: {}", v.precision, v.cosine_floor);
-    text + &format!("{least}\n{}\n", if v.passed { "verified" } else { "NOT VERIFIED" })
+    text + if v.passed { "verified\n" } else { "NOT VERIFIED\n" }
+}
+
+fn matches(runtime: &RuntimeCheck) -> String {
+    runtime.matches.as_ref().map_or(String::new(), |check| {
+        let verdict = verdict(check.worst_difference <= check.limit);
+        format!(
+            "  matcher   {} pairs: worst difference {:.1e} (at most {:.0e}), {:?}  {verdict}\n",
+            check.pairs,
+            check.worst_difference,
+            check.limit,
+            shorten(&check.worst_pair)
+        )
+    })
 }
 
 fn cosines(tower: &str, check: &CosineCheck, floor: f64) -> String {

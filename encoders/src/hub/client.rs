@@ -99,7 +99,7 @@ impl Client {
             return Err(wrong(format!("'{commit}' is no commit")));
         }
         let files: Vec<RemoteFile> = info.siblings.into_iter().map(Sibling::file).collect();
-        match files.iter().find(|file| !crate::install::is_inside(&file.name)) {
+        match files.iter().find(|file| !crate::manifest::is_inside(&file.name)) {
             Some(file) => Err(wrong(format!("'{}' is not a path inside the repository", file.name))),
             None => Ok(Listing { commit, files, license: info.card_data.and_then(|card| card.license) }),
         }

@@ -36,13 +36,13 @@ pub(crate) use digest::sha256_of_file;
 pub use error::InstallError;
 use progress::Meter;
 pub use progress::{AddProgress, AddState};
-pub use select::Precision;
 use settings::Settings;
 use source::without_credentials;
 pub use source::{HubId, Source};
 
 use crate::install::{InstalledModel, Origin, Staging, files_below, space};
 use crate::manifest::{MANIFEST_FILE, ModelManifest};
+use crate::runtime::Precision;
 
 /// How a model is added.
 #[derive(Clone, Debug, PartialEq, Eq)]

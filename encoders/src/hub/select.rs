@@ -4,54 +4,19 @@
 //! the names that the known layouts give their files. Whether the choice is a model is not decided here: what was fetched is
 //! opened before it is installed.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::error::ModelError;
 use crate::manifest::{MANIFEST_FILE, ModelManifest, Variants};
+use crate::runtime::Precision;
 
-/// Numbers that a graph's weights are kept in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Precision {
-    /// 32-bit floating point.
-    Fp32,
-    /// 16-bit floating point.
-    Fp16,
-    /// 8-bit integers.
-    Int8,
-}
+/// The precisions that files come in, the full one first.
+const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Fp16, Precision::Int8];
 
-impl Precision {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Fp32, Self::Fp16, Self::Int8];
-
-    /// What the layouts append to a graph's name, the preferred first. `_quantized` comes before `_int8`: it is the one that
-    /// keeps to operators which ONNX Runtime has on every CPU (unsigned weights where a convolution is quantised).
-    fn endings(self) -> &'static [&'static str] {
-        match self {
-            Self::Fp32 => &[""],
-            Self::Fp16 => &["_fp16"],
-            Self::Int8 => &["_quantized", "_int8"],
-        }
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fp32 => "fp32",
-            Self::Fp16 => "fp16",
-            Self::Int8 => "int8",
-        })
-    }
-}
-
-impl FromStr for Precision {
-    type Err = ModelError;
-
-    fn from_str(text: &str) -> Result<Self, ModelError> {
-        let found = Self::ALL.into_iter().find(|precision| precision.to_string() == text);
-        found.ok_or_else(|| ModelError::UnknownPrecision { name: text.into() })
+/// What the layouts append to a graph's name, the preferred first. `_quantized` comes before `_int8`: it is the one that keeps
+/// to operators which ONNX Runtime has on every CPU (unsigned weights where a convolution is quantised).
+fn endings(precision: Precision) -> &'static [&'static str] {
+    match precision {
+        Precision::Auto | Precision::Fp32 => &[""],
+        Precision::Fp16 => &["_fp16"],
+        Precision::Int8 => &["_quantized", "_int8"],
     }
 }
 
@@ -126,7 +91,7 @@ fn manifest_graphs(manifest: &ModelManifest, precisions: &[Precision]) -> Vec<St
         graphs.push(file.clone());
         for precision in precisions {
             graphs.extend(match precision {
-                Precision::Fp32 => None,
+                Precision::Auto | Precision::Fp32 => None,
                 Precision::Fp16 => variants.fp16.clone(),
                 Precision::Int8 => variants.int8.clone(),
             });
@@ -151,7 +116,7 @@ fn layout_graphs(names: &[String], precisions: &[Precision]) -> Result<Vec<Strin
         &["model"],
     ];
     let graph = |stem: &str, precision: Precision| {
-        let spellings = precision.endings().iter().map(|ending| format!("{stem}{ending}.onnx"));
+        let spellings = endings(precision).iter().map(|ending| format!("{stem}{ending}.onnx"));
         spellings.into_iter().find(|name| names.contains(name))
     };
     let all = |shape: &[&str], precision| {
@@ -163,7 +128,7 @@ fn layout_graphs(names: &[String], precisions: &[Precision]) -> Result<Vec<Strin
         match shapes.iter().find_map(|shape| all(shape, precision)) {
             Some(found) => graphs.extend(found),
             None => {
-                return Err(no_graphs(names, precision, Precision::ALL.into_iter().filter(has).collect()));
+                return Err(no_graphs(names, precision, PRECISIONS.into_iter().filter(has).collect()));
             }
         }
     }
@@ -172,7 +137,7 @@ fn layout_graphs(names: &[String], precisions: &[Precision]) -> Result<Vec<Strin
 
 fn no_graphs(names: &[String], precision: Precision, there_are: Vec<Precision>) -> String {
     if !there_are.is_empty() {
-        let list: Vec<String> = there_are.iter().map(Precision::to_string).collect();
+        let list: Vec<String> = there_are.iter().map(ToString::to_string).collect();
         let list = list.join(", ");
         return format!("it has no {precision} graphs of both towers, only {list}; choose with --precision");
     }

@@ -9,7 +9,7 @@ pub(crate) mod space;
 mod staging;
 
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 pub use receipt::{InstalledFile, Origin, Receipt};
 pub(crate) use staging::Staging;
@@ -125,15 +125,6 @@ pub fn remove_model(name: &str) -> Result<InstalledModel, InstallError> {
     Ok(model)
 }
 
-/// Whether `name` is a relative path of plain components, so that joining it to a folder stays inside.
-pub(crate) fn is_inside(name: &str) -> bool {
-    let plain = |name: &str| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    !name.is_empty()
-        && !name.contains(['\\', '\0'])
-        && !name.split('/').any(|part| part.is_empty() || part == ".")
-        && plain(name)
-}
-
 /// Paths of all files below `folder`, relative and with `/`, sorted; hidden files and directories at the top are left out, and
 /// so are names that are not UTF-8, which no layout has.
 pub(crate) fn files_below(folder: &Path) -> io::Result<Vec<String>> {
@@ -159,19 +150,4 @@ pub(crate) fn files_below(folder: &Path) -> io::Result<Vec<String>> {
     walk(folder, "", &mut files)?;
     files.sort();
     Ok(files)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_inside;
-
-    #[test]
-    fn paths_that_stay_inside() {
-        for good in ["a", "a/b.onnx", "visual/523d3c00-47e7", ".hidden", "a..b"] {
-            assert!(is_inside(good), "{good}");
-        }
-        for bad in ["", "/a", "../a", "a/../b", "a//b", "a/", "./a", "a/.", "a\\b", "a\0"] {
-            assert!(!is_inside(bad), "{bad:?}");
-        }
-    }
 }

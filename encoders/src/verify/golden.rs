@@ -6,8 +6,7 @@ use serde::Deserialize;
 
 use crate::error::ModelError;
 use crate::folder::ModelFolder;
-use crate::install::is_inside;
-use crate::manifest::ModelManifest;
+use crate::manifest::{ModelManifest, is_inside};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -19,7 +18,7 @@ pub(super) struct Golden {
     #[serde(default)]
     pub texts: Vec<GoldenText>,
     #[serde(default)]
-    pub matches: Vec<serde::de::IgnoredAny>,
+    pub matches: Vec<GoldenMatch>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,6 +37,18 @@ pub(super) struct GoldenText {
     /// With special tokens, without padding.
     pub ids: Vec<i64>,
     pub embedding: Vec<f32>,
+}
+
+/// An image and a text, and a matcher's scores of them.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct GoldenMatch {
+    /// Image file in the folder.
+    pub image: String,
+    pub text: String,
+    /// Raw logit of the "match" class.
+    pub itm_logit: f32,
+    /// Cosine of the two towers.
+    pub itc_cosine: f32,
 }
 
 impl Golden {

@@ -5,143 +5,27 @@
 //! files are the installed ones, both towers load and run, and a batch gives what single inputs give.
 
 mod golden;
+mod report;
 
 use std::io::Cursor;
 
 use image::{ImageFormat, RgbImage};
-use pictor_core::{DecodeError, EmbeddingBatch, EncodeError, Encoder, PreparedImage};
-use serde::Serialize;
+use pictor_core::{DecodeError, EmbeddingBatch, EncodeError, Encoder, Matcher, PreparedImage};
 
 use crate::clip::DualEncoder;
-use crate::decode::decode_rgb;
+use crate::decode::{DecodeOptions, decode_rgb};
 use crate::error::ModelError;
 use crate::folder::ModelFolder;
-use crate::hub::Precision;
 use crate::install::Receipt;
 use crate::manifest::ModelManifest;
+use crate::matcher::ImageTextMatcher;
 use crate::runtime::RuntimeOptions;
 use crate::tokenize::TextTokenizer;
-use golden::{Golden, GoldenImage, GoldenText};
-
-/// Most that a channel of the raster may differ from the reference's, of 255.
-pub const PIXEL_LIMIT: u8 = 1;
-
-/// Least cosine with the reference's float32 embedding that a precision allows.
-pub fn cosine_floor(precision: Precision) -> f64 {
-    match precision {
-        Precision::Fp32 => 0.9999,
-        Precision::Fp16 => 0.999,
-        Precision::Int8 => 0.99,
-    }
-}
-
-/// What came of verifying a model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Verification {
-    /// The model's name.
-    pub model: String,
-    /// Its fingerprint.
-    pub fingerprint: String,
-    /// `fp32`, `fp16` or `int8`.
-    pub precision: String,
-    /// [`cosine_floor`] of that precision.
-    pub cosine_floor: f64,
-    /// What made the golden values; absent when the folder has none.
-    pub reference: Option<String>,
-    /// The files against the installation's receipt; absent without one.
-    pub files: Option<FileCheck>,
-    /// Rasters against the reference's.
-    pub pixels: Option<PixelCheck>,
-    /// Token ids against the reference's.
-    pub token_ids: Option<TokenCheck>,
-    /// One for each runtime asked for.
-    pub runtimes: Vec<RuntimeCheck>,
-    /// Image-text pairs of a matcher among the golden values; they are not replayed.
-    pub matches_not_replayed: usize,
-    /// Whether nothing failed.
-    pub passed: bool,
-}
-
-/// Files of an installed model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FileCheck {
-    /// How many there are.
-    pub files: usize,
-    /// Those that are not what was installed, each with the reason.
-    pub changed: Vec<String>,
-}
-
-/// 8-bit rasters after resize and crop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PixelCheck {
-    /// How many images.
-    pub images: usize,
-    /// Largest difference of a channel, of 255.
-    pub worst_difference: u8,
-    /// The image it is in.
-    pub worst_image: String,
-    /// Images that gave no raster of the right size, each with the reason.
-    pub failed: Vec<String>,
-}
-
-/// Token ids.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TokenCheck {
-    /// How many texts.
-    pub texts: usize,
-    /// Texts whose ids differ, with expected and received ids.
-    pub mismatches: Vec<String>,
-}
-
-/// One runtime.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RuntimeCheck {
-    /// Its name, version and library.
-    pub runtime: String,
-    /// The image tower, or why it gave nothing.
-    pub images: Option<CosineCheck>,
-    /// The text tower, or why it gave nothing.
-    pub texts: Option<CosineCheck>,
-    /// Why the runtime or a tower does not work; empty when all does.
-    pub failed: Vec<String>,
-}
-
-/// Embeddings of one tower on one runtime.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CosineCheck {
-    /// How many inputs.
-    pub inputs: usize,
-    /// Each alone, against the reference; absent without golden values.
-    pub alone: Option<Worst>,
-    /// All in one batch, against the reference; absent without golden values.
-    pub batch: Option<Worst>,
-    /// All in one batch, against each alone.
-    pub batch_to_alone: Worst,
-}
-
-/// The worst of several cosines.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Worst {
-    /// The cosine.
-    pub cosine: f64,
-    /// The input that has it.
-    pub input: String,
-}
-
-impl Verification {
-    fn judge(&self) -> bool {
-        let holds = |worst: &Worst| worst.cosine >= self.cosine_floor;
-        let tower = |check: &Option<CosineCheck>| {
-            check.as_ref().is_some_and(|check| {
-                check.alone.iter().chain(&check.batch).chain([&check.batch_to_alone]).all(holds)
-            })
-        };
-        self.files.as_ref().is_none_or(|check| check.changed.is_empty())
-            && self.pixels.as_ref().is_none_or(|c| c.worst_difference <= PIXEL_LIMIT && c.failed.is_empty())
-            && self.token_ids.as_ref().is_none_or(|check| check.mismatches.is_empty())
-            && self.runtimes.iter().all(|r| r.failed.is_empty() && tower(&r.images) && tower(&r.texts))
-    }
-}
+use golden::{Golden, GoldenImage, GoldenMatch, GoldenText};
+pub use report::{
+    CosineCheck, FileCheck, MatchCheck, PIXEL_LIMIT, PixelCheck, RuntimeCheck, TokenCheck, Verification,
+    Worst, cosine_floor, match_limit,
+};
 
 /// Verifies the model of `folder` on each of `runtimes`.
 ///
@@ -151,7 +35,6 @@ impl Verification {
 pub fn verify_model(folder: &ModelFolder, runtimes: &[RuntimeOptions]) -> Result<Verification, ModelError> {
     let manifest = folder.manifest()?;
     let golden = Golden::read(folder, &manifest)?;
-    let precision = Precision::Fp32;
     let receipt = folder.directory().and_then(|directory| Some((directory, Receipt::read(directory)?)));
     let files = receipt.map(|(directory, receipt)| FileCheck {
         files: receipt.files.len(),
@@ -171,14 +54,11 @@ pub fn verify_model(folder: &ModelFolder, runtimes: &[RuntimeOptions]) -> Result
     let mut verification = Verification {
         model: manifest.name,
         fingerprint: manifest.fingerprint,
-        precision: precision.to_string(),
-        cosine_floor: cosine_floor(precision),
         reference: golden.as_ref().map(|golden| golden.reference.clone()),
         files,
         pixels,
         token_ids,
         runtimes: runtimes.iter().map(|options| check_runtime(folder, options, &inputs)).collect(),
-        matches_not_replayed: golden.as_ref().map_or(0, |golden| golden.matches.len()),
         passed: false,
     };
     verification.passed = verification.judge();
@@ -199,8 +79,9 @@ fn check_pixels(
     };
     for GoldenImage { file, raster, .. } in images {
         let (image, expected) = (golden::read(folder, file)?, golden::read(folder, raster)?);
-        let compared = decode_rgb(&expected).and_then(|expected| {
-            let ours = preprocess.raster(&decode_rgb(&image)?);
+        let options = DecodeOptions::default();
+        let compared = decode_rgb(&expected, &options).and_then(|expected| {
+            let ours = preprocess.raster(&image, &options)?;
             Ok::<_, DecodeError>((ours, expected))
         });
         match compared {
@@ -244,17 +125,20 @@ struct Inputs {
     texts: Vec<String>,
     expected_images: Option<Vec<Vec<f32>>>,
     expected_texts: Option<Vec<Vec<f32>>>,
+    matches: Vec<(GoldenMatch, Vec<u8>)>,
 }
 
 impl Inputs {
     fn golden(folder: &ModelFolder, golden: &Golden) -> Result<Self, ModelError> {
         let read =
             |image: &GoldenImage| Ok((image.file.clone(), golden::read(folder, &image.file)?.into_owned()));
+        let pair = |pair: &GoldenMatch| Ok((pair.clone(), golden::read(folder, &pair.image)?.into_owned()));
         Ok(Self {
             images: golden.images.iter().map(read).collect::<Result<_, ModelError>>()?,
             texts: golden.texts.iter().map(|text| text.text.clone()).collect(),
             expected_images: Some(golden.images.iter().map(|image| image.embedding.clone()).collect()),
             expected_texts: Some(golden.texts.iter().map(|text| text.embedding.clone()).collect()),
+            matches: golden.matches.iter().map(pair).collect::<Result<_, ModelError>>()?,
         })
     }
 
@@ -276,6 +160,7 @@ impl Inputs {
             texts: texts.map(str::to_owned).into(),
             expected_images: None,
             expected_texts: None,
+            matches: Vec::new(),
         }
     }
 }
@@ -284,15 +169,67 @@ fn check_runtime(folder: &ModelFolder, options: &RuntimeOptions, inputs: &Inputs
     let encoder = match DualEncoder::open(folder, options) {
         Ok(encoder) => encoder,
         Err(error) => {
-            let failed = vec![error.to_string()];
-            return RuntimeCheck { runtime: options.choice.to_string(), images: None, texts: None, failed };
+            return RuntimeCheck {
+                runtime: options.choice.to_string(),
+                precision: options.precision.to_string(),
+                cosine_floor: cosine_floor(options.precision),
+                images: None,
+                texts: None,
+                matches: None,
+                failed: vec![error.to_string()],
+            };
         }
     };
+    let precision = encoder.precision();
     let mut failed = Vec::new();
     let mut keep = |outcome: Result<CosineCheck, String>| outcome.map_err(|error| failed.push(error)).ok();
     let images = keep(check_images(&encoder, inputs));
     let texts = keep(check_texts(&encoder, inputs));
-    RuntimeCheck { runtime: encoder.runtime().to_string(), images, texts, failed }
+    let matches = if inputs.matches.is_empty() {
+        None
+    } else {
+        check_matches(folder, options, inputs, match_limit(precision))
+            .map_err(|error| failed.push(error))
+            .ok()
+    };
+    RuntimeCheck {
+        runtime: encoder.runtime().to_string(),
+        precision: precision.to_string(),
+        cosine_floor: cosine_floor(precision),
+        images,
+        texts,
+        matches,
+        failed,
+    }
+}
+
+/// Every pair alone, and every text with the images of all pairs in one batch.
+fn check_matches(
+    folder: &ModelFolder,
+    options: &RuntimeOptions,
+    inputs: &Inputs,
+    limit: f64,
+) -> Result<MatchCheck, String> {
+    let matcher = ImageTextMatcher::open(folder, options).map_err(|error| error.to_string())?;
+    let prepare = |(pair, bytes): &(GoldenMatch, Vec<u8>)| {
+        matcher.prepare_image(bytes).map_err(|error| format!("{}: {error}", pair.image))
+    };
+    let images: Vec<PreparedImage> = inputs.matches.iter().map(prepare).collect::<Result<_, _>>()?;
+    let mut check =
+        MatchCheck { pairs: images.len(), worst_difference: 0.0, worst_pair: String::new(), limit };
+    for (i, (pair, _)) in inputs.matches.iter().enumerate() {
+        let score = |images| matcher.score(&pair.text, images).map_err(|error| error.to_string());
+        let (alone, together) = (score(&images[i..=i])?, score(&images)?);
+        for ours in [alone.first(), together.get(i)].into_iter().flatten() {
+            let logit = f64::from((ours.itm_logit - pair.itm_logit).abs());
+            let difference = logit.max(f64::from((ours.itc_cosine - pair.itc_cosine).abs()));
+            if difference >= check.worst_difference {
+                (check.worst_difference, check.worst_pair) =
+                    (difference, format!("{}: {}", pair.image, pair.text));
+            }
+        }
+    }
+    Ok(check)
 }
 
 fn check_images(encoder: &DualEncoder, inputs: &Inputs) -> Result<CosineCheck, String> {
