@@ -35,14 +35,14 @@ pub fn run(args: &ModelNameArgs, output: &Output) -> anyhow::Result<Outcome> {
         model_files(&folder)?.into_iter().map(|(file, bytes)| File { file, bytes }).collect();
     let installed = installed_models().into_iter().find(|model| folder.directory() == Some(&model.path));
     let installation = installed.as_ref().and_then(|model| model.receipt.clone());
-    let stated = Some(manifest.license.clone()).filter(|license| !license.is_empty());
+    // An installation knows the licence of the model's page where the folder states none.
     let noted = installation.as_ref().map(|receipt| receipt.license.clone());
     let model = Model {
         name: installed.map_or_else(|| manifest.name.clone(), |model| model.name),
         bundled: folder.directory().is_none(),
         path: folder.directory().map(|path| path.display().to_string()),
         precisions: precisions(&manifest, &files),
-        license: stated.or(noted).unwrap_or_else(|| "not stated".into()),
+        license: noted.unwrap_or_else(|| manifest.license.clone()),
         manifest,
         installation,
         files,

@@ -148,6 +148,9 @@ fn online(
     for file in wanted {
         files.push((file.name.clone(), cache.fetch(&client, &listing.commit, file, &meter)?));
     }
+    for file in unnamed_data(&files).iter().filter_map(find) {
+        files.push((file.name.clone(), cache.fetch(&client, &listing.commit, file, &meter)?));
+    }
     cache.note(&listing.commit)?;
     Ok((listing.commit, files, listing.license))
 }
@@ -168,7 +171,21 @@ fn offline(
     };
     let wanted = choose(&hub.id, &names, options, manifest.as_ref());
     let wanted = wanted.map_err(|error| missing(format!("what is needed of {error}")))?;
-    Ok((commit, files.into_iter().filter(|(name, _)| wanted.contains(name)).collect()))
+    let (mut chosen, others): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|(name, _)| wanted.contains(name));
+    let data = unnamed_data(&chosen);
+    chosen.extend(others.into_iter().filter(|(name, _)| data.contains(name)));
+    Ok((commit, chosen))
+}
+
+/// What the graphs among `files`, given with their paths, keep their weights in and is not among them.
+fn unnamed_data(files: &[(String, PathBuf)]) -> Vec<String> {
+    let graphs = files.iter().filter(|(name, _)| name.ends_with(".onnx"));
+    let mut data: Vec<String> = graphs.flat_map(|(name, path)| select::external(name, path)).collect();
+    data.retain(|name| files.iter().all(|(there, _)| there != name));
+    data.sort();
+    data.dedup();
+    data
 }
 
 fn choose(
@@ -195,7 +212,9 @@ fn add_folder(
     } else {
         None
     };
-    let files = choose(&folder.display().to_string(), &names, options, manifest.as_ref())?;
+    let mut files = choose(&folder.display().to_string(), &names, options, manifest.as_ref())?;
+    let at: Vec<_> = files.iter().map(|file| (file.clone(), folder.join(file))).collect();
+    files.extend(unnamed_data(&at).into_iter().filter(|name| names.contains(name)));
     let sizes = files.iter().map(|file| Ok(fs_err::metadata(folder.join(file))?.len()));
     let sizes: Vec<u64> = sizes.collect::<std::io::Result<_>>()?;
     let total = sizes.iter().sum();

@@ -4,7 +4,11 @@
 //! the names that the known layouts give their files. Whether the choice is a model is not decided here: what was fetched is
 //! opened before it is installed.
 
+use std::path::Path;
+
+use crate::folder::GraphFile;
 use crate::manifest::{MANIFEST_FILE, ModelManifest, Variants};
+use crate::onnx::GraphFacts;
 use crate::runtime::Precision;
 
 /// The precisions that files come in, the full one first.
@@ -61,6 +65,8 @@ pub(crate) fn wanted(
         Some(manifest) => manifest_graphs(manifest, precisions),
         None => layout_graphs(names, precisions)?,
     };
+    let golden =
+        manifest.map_or(names.iter().any(|name| name == "golden.json"), |manifest| manifest.golden.is_some());
     let is_wanted = |name: &&String| {
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
         if graphs.contains(name) || graphs.iter().any(|graph| is_data_of(name, graph)) {
@@ -70,10 +76,11 @@ pub(crate) fn wanted(
             let json = file.ends_with(".json") && !file.ends_with(".index.json");
             return DOCUMENTS.contains(&file) || (json && !file.starts_with('.'));
         }
+        if golden && folder.split('/').next() == Some("golden") {
+            return true;
+        }
         match manifest {
-            Some(manifest) => {
-                *name == &manifest.text.tokenizer || manifest.golden.is_some() && folder.starts_with("golden")
-            }
+            Some(manifest) => **name == manifest.text.tokenizer,
             // External data has names of its own there, so all but foreign weights is taken.
             None => {
                 ["visual", "textual"].contains(&folder)
@@ -105,16 +112,19 @@ fn manifest_graphs(manifest: &ModelManifest, precisions: &[Precision]) -> Vec<St
     graphs
 }
 
-/// The graphs of a foreign layout: two towers in `visual/` and `textual/` (immich), or `vision_model` and `text_model`, or one
-/// `model` with both, in `onnx/` or at the top (transformers.js, Optimum).
+/// Where the layouts that `layout/` reads have their two graphs, or the one that holds both, in the order in which it looks.
+const SHAPES: [&[&str]; 7] = [
+    &["visual/model", "textual/model"],
+    &["image", "text"],
+    &["visual", "textual"],
+    &["onnx/vision_model", "onnx/text_model"],
+    &["onnx/model"],
+    &["vision_model", "text_model"],
+    &["model"],
+];
+
+/// The graphs of a foreign layout.
 fn layout_graphs(names: &[String], precisions: &[Precision]) -> Result<Vec<String>, String> {
-    let shapes: [&[&str]; 5] = [
-        &["visual/model", "textual/model"],
-        &["onnx/vision_model", "onnx/text_model"],
-        &["vision_model", "text_model"],
-        &["onnx/model"],
-        &["model"],
-    ];
     let graph = |stem: &str, precision: Precision| {
         let spellings = endings(precision).iter().map(|ending| format!("{stem}{ending}.onnx"));
         spellings.into_iter().find(|name| names.contains(name))
@@ -122,10 +132,10 @@ fn layout_graphs(names: &[String], precisions: &[Precision]) -> Result<Vec<Strin
     let all = |shape: &[&str], precision| {
         shape.iter().map(|stem| graph(stem, precision)).collect::<Option<Vec<_>>>()
     };
-    let has = |precision: &Precision| shapes.iter().any(|shape| all(shape, *precision).is_some());
+    let has = |precision: &Precision| SHAPES.iter().any(|shape| all(shape, *precision).is_some());
     let mut graphs = Vec::new();
     for &precision in precisions {
-        match shapes.iter().find_map(|shape| all(shape, precision)) {
+        match SHAPES.iter().find_map(|shape| all(shape, precision)) {
             Some(found) => graphs.extend(found),
             None => {
                 return Err(no_graphs(names, precision, PRECISIONS.into_iter().filter(has).collect()));
@@ -154,6 +164,17 @@ fn no_graphs(names: &[String], precision: Precision, there_are: Vec<Precision>) 
         "it has {has}; expected {MANIFEST_FILE}, visual/model.onnx and textual/model.onnx, or onnx/vision_model.onnx and \
          onnx/text_model.onnx; export it with models/export, or take one of `pictor model list`"
     )
+}
+
+/// The files that hold the weights of `graph`, which was fetched to `path`, as far as their names do not give them away; paths in
+/// the repository. A file that is no graph has none: opening the model will say so.
+pub(crate) fn external(graph: &str, path: &Path) -> Vec<String> {
+    let facts = GraphFacts::read(&GraphFile::Path(path.to_owned()), path).unwrap_or_default();
+    let beside = |location: String| match graph.rsplit_once('/') {
+        Some((folder, _)) => format!("{folder}/{location}"),
+        None => location,
+    };
+    facts.external.into_iter().map(beside).collect()
 }
 
 /// Whether `name` is the external data of `graph`: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`, `model.data`.

@@ -9,6 +9,7 @@ use super::{InstalledModel, files_below};
 use crate::bundled;
 use crate::folder::{ModelFolder, model_search_path};
 use crate::hub::{InstallError, sha256_of_file};
+use crate::layout::UNKNOWN_LICENSE;
 
 /// Prefix of hidden directories; what follows is the process that made it.
 const PREFIX: &str = ".pictor-installing-";
@@ -111,14 +112,15 @@ impl Staging {
             Ok(InstalledFile { bytes: fs_err::metadata(&path)?.len(), sha256: sha256_of_file(&path)?, file })
         };
         let files = files_below(&folder)?.into_iter().map(describe).collect::<io::Result<_>>()?;
-        let stated = Some(manifest.license).filter(|license| !license.is_empty());
+        let stated =
+            Some(manifest.license.clone()).filter(|text| !text.is_empty() && text != UNKNOWN_LICENSE);
         let receipt = Receipt {
             format: Receipt::format(),
             origin,
             model: manifest.name,
             family: manifest.family,
             dim: manifest.dim,
-            license: stated.or(license).unwrap_or_else(|| "not stated".into()),
+            license: stated.or(license).unwrap_or(manifest.license),
             fingerprint: manifest.fingerprint,
             files,
         };

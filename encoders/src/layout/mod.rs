@@ -109,4 +109,4 @@ fn wrong(path: &Path, reason: impl Into<String>) -> ModelError {
 }
 
 /// What a licence is when the folder does not tell.
-const UNKNOWN_LICENSE: &str = "not stated in the folder; see where the model came from";
+pub(crate) const UNKNOWN_LICENSE: &str = "not stated in the folder; see where the model came from";

@@ -6,6 +6,7 @@
 //! | `files.rs` | every format and its odd cases decode to Pillow's pixels; broken files are typed errors |
 //! | `tokens.rs` | cleaning and token ids equal open_clip's and transformers' on a thousand hard texts |
 //! | `references.rs` | pixels, token ids, embeddings and match scores of every model folder here equal the reference library's, on each runtime |
+//! | `verify.rs` | a verification notices every slip |
 //! | `layouts.rs` | folders of other tools are read unmodified; those that contradict themselves are refused |
 //! | `encode.rs` | batch invariance, runtimes and workers agree, queries at once, precisions, towers load lazily |
 //! | `folders.rs` | a broken model folder is a typed error that names what to look at |
@@ -17,6 +18,7 @@ mod layouts;
 mod raster;
 mod references;
 mod tokens;
+mod verify;
 
 use std::path::PathBuf;
 
