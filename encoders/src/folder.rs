@@ -59,7 +59,7 @@ impl ModelFolder {
         let directory = Some(PathBuf::from(name_or_dir))
             .filter(holds_model)
             .or_else(|| searched.iter().map(|dir| dir.join(name_or_dir)).find(holds_model))
-            .or_else(|| noted_as(name_or_dir).map(|model| model.path).filter(holds_model));
+            .or_else(|| noted_as(name_or_dir).into_iter().map(|model| model.path).find(holds_model));
         match directory {
             Some(directory) => Ok(Self { place: Place::Directory(directory) }),
             None => Err(ModelError::NotFound { name: name_or_dir.into(), bundled: bundled::NAME, searched }),

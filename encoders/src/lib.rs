@@ -63,8 +63,7 @@ pub use error::ModelError;
 pub use folder::{ModelFolder, model_search_path};
 pub use hub::{AddOptions, AddProgress, AddState, HubId, InstallError, Source, add_model};
 pub use install::{
-    InstalledFile, InstalledModel, Origin, Receipt, installed_model, installed_models, model_files,
-    remove_model,
+    InstalledFile, InstalledModel, Origin, Receipt, installed_models, model_files, remove_model,
 };
 pub use manifest::{
     Activation, ImageTower, MANIFEST_FILE, MatcherHead, ModelManifest, Padding, TextTower, Variants,

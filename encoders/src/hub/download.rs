@@ -149,7 +149,7 @@ impl Download<'_> {
                 Err(error) => break Some(error.to_string()),
             }
         };
-        part.sync_all()?;
+        // No sync: whatever a power cut leaves is checked before it is used.
         match ended {
             Some(reason) => Err(Stop::Cut(reason)),
             None if expected.is_some_and(|size| received < size) => {

@@ -64,16 +64,15 @@ fn directories() -> Vec<InstalledModel> {
     all
 }
 
-/// The installed model whose receipt has `name` as its hub id, or as the name that its manifest states, which an index remembers.
-pub(crate) fn noted_as(name: &str) -> Option<InstalledModel> {
-    directories().into_iter().find(|model| {
+/// The installed models whose receipts have `name` as their hub id, or as the name that their manifest states, which an index
+/// remembers; the one that is installed under the id itself first.
+pub(crate) fn noted_as(name: &str) -> Vec<InstalledModel> {
+    let mut models = directories();
+    models.retain(|model| {
         model.receipt.as_ref().is_some_and(|receipt| receipt.hub_id() == Some(name) || receipt.model == name)
-    })
-}
-
-/// The installed model that `name` means: its directory's name, the hub id it came from, or the name that its manifest states.
-pub fn installed_model(name: &str) -> Option<InstalledModel> {
-    installed_models().into_iter().find(|model| model.name == name).or_else(|| noted_as(name))
+    });
+    models.sort_by_key(|model| model.name != name.replace('/', "--"));
+    models
 }
 
 /// Names and sizes in bytes of a model's files, sorted by name.
@@ -109,7 +108,13 @@ pub fn remove_model(name: &str) -> Result<InstalledModel, InstallError> {
             "is inside the binary and takes no space of its own; there is nothing to remove".into(),
         ));
     }
-    let Some(model) = installed_model(name) else {
+    let by_directory = installed_models().into_iter().find(|model| model.name == name);
+    let mut meant = by_directory.map_or_else(|| noted_as(name), |model| vec![model]);
+    if meant.len() > 1 && meant[0].name != name.replace('/', "--") {
+        let names: Vec<&str> = meant.iter().map(|model| model.name.as_str()).collect();
+        return Err(not_ours(format!("is installed as {}; remove one of these", names.join(" and as "))));
+    }
+    let Some(model) = (!meant.is_empty()).then(|| meant.swap_remove(0)) else {
         let searched: Vec<_> = model_search_path().iter().map(|path| path.display().to_string()).collect();
         let searched =
             if searched.is_empty() { String::new() } else { format!(" in {}", searched.join(", ")) };
