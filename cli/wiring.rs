@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use pictor_encoders::{DualEncoder, ModelFolder, Notes, RuntimeChoice, RuntimeOptions};
+use pictor_encoders::{DecodeOptions, DualEncoder, ModelFolder, Notes, RuntimeChoice, RuntimeOptions};
 use pictor_query::Engine;
 use pictor_storage::Store;
 
@@ -27,16 +27,21 @@ pub fn check_cpu() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens a model and says what runs it.
-pub fn encoder(args: &ModelArgs, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
-    open_encoder(&args.model, &args.runtime, output)
+/// Opens a model, which decodes images as `decode` says, and says what runs it.
+pub fn encoder(args: &ModelArgs, decode: DecodeOptions, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
+    open_encoder(&args.model, &args.runtime, decode, output)
 }
 
-fn open_encoder(model: &str, runtime: &RuntimeArgs, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
+fn open_encoder(
+    model: &str,
+    runtime: &RuntimeArgs,
+    decode: DecodeOptions,
+    output: &Output,
+) -> anyhow::Result<Arc<DualEncoder>> {
     let folder = ModelFolder::find(model)?;
     let encoder = DualEncoder::open(&folder, &runtime_options(runtime.runtime, &runtime.placement, output))?;
     output.note(format_args!("model {model} ({}) on {}", encoder.precision(), encoder.runtime()));
-    Ok(Arc::new(encoder))
+    Ok(Arc::new(encoder.with_decode(decode)))
 }
 
 /// What the arguments ask of a runtime, whose remarks go where `output` puts notes.
@@ -64,13 +69,14 @@ pub fn engine(
     index: &Path,
     model: Option<&str>,
     runtime: &RuntimeArgs,
+    decode: DecodeOptions,
     output: &Output,
 ) -> anyhow::Result<(Arc<Engine>, Arc<DualEncoder>)> {
     let store = Arc::new(Store::open(index)?);
     let recorded = store.spec().name.clone();
     let encoder = match model {
-        Some(named) => open_encoder(named, runtime, output)?,
-        None => open_encoder(&recorded, runtime, output).with_context(|| {
+        Some(named) => open_encoder(named, runtime, decode, output)?,
+        None => open_encoder(&recorded, runtime, decode, output).with_context(|| {
             format!("this index was made with the model '{recorded}'; say where it is with --model DIR")
         })?,
     };
