@@ -72,7 +72,7 @@ pub use manifest::{
 };
 pub use matcher::ImageTextMatcher;
 pub use preprocess::{ConvertRgb, CropOffset, Preprocess, ResizeMode};
-pub use resize::Filter;
+pub use resize::{Filter, resize_rgb};
 pub use runtime::{
     Device, Devices, Notes, Precision, RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info,
 };
