@@ -8,7 +8,7 @@
 //! |---|---|
 //! | Where is an image turned into numbers? | `preprocess.rs`, with Pillow's resampling in `resize.rs` |
 //! | Which formats, which limits, which way up? | `decode.rs` |
-//! | Where is text turned into token ids? | `tokenize.rs` |
+//! | Where is text turned into token ids? | `tokenize.rs`, cleaned before by `clean/` |
 //! | What is in a `pictor.json`? | `manifest.rs` |
 //! | Where are models looked for? | `folder.rs`; the one inside the binary is `bundled.rs` |
 //! | Who runs the graph? | `runtime/` |

@@ -29,7 +29,8 @@ pub(crate) struct TextTokenizer {
 impl TextTokenizer {
     /// Reads a `tokenizer.json`. The error is the reason and the next step; the caller knows the path.
     pub fn new(json: &[u8], tower: &TextTower) -> Result<Self, String> {
-        let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| unreadable(json, &error.to_string()))?;
+        let mut tokenizer =
+            Tokenizer::from_bytes(json).map_err(|error| unreadable(json, &error.to_string()))?;
         let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if tower.context_length <= special {
             let length = tower.context_length;

@@ -43,6 +43,9 @@ struct Case {
     pad_id: u32,
     /// The hashes of the texts' ids, in decimal and separated by spaces, one after the other.
     hashes: String,
+    /// The script that made it says why; differences are counted only.
+    #[serde(default)]
+    known_to_differ: bool,
 }
 
 impl Golden {
@@ -90,6 +93,9 @@ impl Golden {
                 }
             }
             println!("{}: {} of {} texts differ", case.name, differences.len() - before, self.texts.len());
+            if case.known_to_differ {
+                differences.truncate(before);
+            }
         }
         differences
     }
@@ -112,7 +118,8 @@ fn tower(clean: Clean, context_length: usize, pad_id: u32) -> TextTower {
 
 /// FNV-1a, 32 bits, in hexadecimal: for telling texts apart in a small file.
 fn fnv(text: &str) -> String {
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("{hash:08x}")
 }
 
@@ -142,7 +149,9 @@ fn token_ids_are_the_references() {
 #[test]
 fn token_ids_of_full_vocabularies_are_the_references() {
     let Some(directory) = env::var_os("PICTOR_TOKENIZERS").map(PathBuf::from) else {
-        eprintln!("note: PICTOR_TOKENIZERS is not set (models/export/check_tokens.py sets it), so only small ones were tested");
+        eprintln!(
+            "note: PICTOR_TOKENIZERS is not set (models/export/check_tokens.py sets it), so only small ones were tested"
+        );
         return;
     };
     let golden = Golden::read(&directory);
@@ -164,7 +173,10 @@ fn what_is_not_a_tokenizer_says_so() {
         (b"", "is empty; download it again"),
         (b"Entry not found", "is not JSON"),
         (b"{\"model_type\": \"clip\"}", "not a Hugging Face tokenizer.json"),
-        (b"{\"version\": \"1.0\", \"model\": {\"type\": \"BPE\", \"vocab\": {}, \"merges\": [\"a b\"]}}", "tokenizer.json"),
+        (
+            b"{\"version\": \"1.0\", \"model\": {\"type\": \"BPE\", \"vocab\": {}, \"merges\": [\"a b\"]}}",
+            "tokenizer.json",
+        ),
     ];
     for (bytes, expected) in wrong {
         let error = TextTokenizer::new(bytes, &tower(Clean::None, 77, 0)).map(drop).unwrap_err();
@@ -178,10 +190,30 @@ fn what_is_not_a_tokenizer_says_so() {
 
 #[test]
 fn names_are_the_manifests() {
-    let names = ["none", "lowercase", "open-clip-whitespace", "open-clip-lower", "open-clip-canonicalize", "blip-caption"];
+    let names = [
+        "none",
+        "lowercase",
+        "open-clip-whitespace",
+        "open-clip-lower",
+        "open-clip-canonicalize",
+        "blip-caption",
+    ];
     for name in names {
         let recipe: Clean = serde_json::from_value(Value::from(name)).unwrap();
         assert_eq!(serde_json::to_value(recipe).unwrap(), name);
+    }
+}
+
+#[test]
+fn hostile_texts_end() {
+    let chain = format!("é&{}lt;", "amp;".repeat(200_000));
+    assert!(Clean::OpenClipLower.apply(&chain).len() < 10);
+    for unit in ["Ã", "Ã ", "Ã©", "雪â€", "&", "&#", "a\u{301}\u{323}", "\u{85}", "\x1b[", "ðŸ", "&amp;"]
+    {
+        let text = unit.repeat(100_000);
+        for clean in [Clean::OpenClipCanonicalize, Clean::BlipCaption] {
+            assert!(clean.apply(&text).len() <= 2 * text.len());
+        }
     }
 }
 
@@ -193,9 +225,12 @@ fn odd_text() -> impl Strategy<Value = String> {
         prop::char::range('\u{370}', '\u{45f}').prop_map(String::from),
         prop::char::range('\u{2000}', '\u{22ff}').prop_map(String::from),
         prop::char::range('\u{ff00}', '\u{ffff}').prop_map(String::from),
-        prop::sample::select(vec!["&", "#", "x41", ";", "&amp", "&lt;", "<", "\r\n", "\x1b[1", "m", "â€", "Ã", " ", "ð", "\u{fffd}"])
-            .prop_map(String::from),
-        prop::collection::vec(0x80_u8..=0xff, 1..6).prop_map(|bytes| bytes.into_iter().map(char::from).collect()),
+        prop::sample::select(vec![
+            "&", "#", "x41", ";", "&amp", "&lt;", "<", "\r\n", "\x1b[1", "m", "â€", "Ã", " ", "ð", "\u{fffd}"
+        ])
+        .prop_map(String::from),
+        prop::collection::vec(0x80_u8..=0xff, 1..6)
+            .prop_map(|bytes| bytes.into_iter().map(char::from).collect()),
     ];
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }

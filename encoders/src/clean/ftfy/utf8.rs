@@ -70,7 +70,8 @@ pub(super) fn decode_variants(bytes: &[u8]) -> Option<String> {
             }
             // Hangul, or no UTF-8 at all.
             _ => {
-                let character = special.get(..3).and_then(|three| str::from_utf8(three).ok())?.chars().next()?;
+                let character =
+                    special.get(..3).and_then(|three| str::from_utf8(three).ok())?.chars().next()?;
                 (character, 3)
             }
         };
