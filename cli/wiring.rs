@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use pictor_encoders::{
-    DecodeOptions, DualEncoder, INT8_FINGERPRINT, ModelFolder, Notes, Precision, RuntimeChoice, RuntimeOptions,
+    DecodeOptions, DualEncoder, INT8_FINGERPRINT, ModelFolder, Notes, Precision, RuntimeChoice,
+    RuntimeOptions,
 };
 use pictor_query::Engine;
 use pictor_storage::Store;
