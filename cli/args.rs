@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use pictor_ann::{AnnError, IndexKind};
-use pictor_encoders::RuntimeChoice;
+use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::KindChoice;
 
@@ -48,9 +48,15 @@ pub enum Command {
     /// Measure retrieval quality on a captioned set.
     #[command(subcommand)]
     Eval(EvalCommand),
+    /// Measure speed on this machine.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Write the vectors of images or texts to a NumPy file.
     #[command(subcommand)]
     Embed(EmbedCommand),
+    /// Models: what there is, install, show, verify, remove.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Show what an index holds: model, generation, segments, bytes, skipped files.
     Inspect(InspectArgs),
     /// Show what this machine offers: runtimes, CPU features, model search path.
@@ -81,6 +87,27 @@ pub struct RuntimeArgs {
           value_parser = names::<RuntimeChoice>(&["auto", "tract", "onnxruntime"]))]
     pub runtime: RuntimeChoice,
 
+    #[command(flatten)]
+    pub placement: PlacementArgs,
+}
+
+/// Where a model is run, and with how much of the machine.
+#[derive(Clone, Debug, Args)]
+pub struct PlacementArgs {
+    /// Where the model runs: auto (a GPU when ONNX Runtime can use one), cpu, cuda, cuda:N, tensorrt or tensorrt:N; several with
+    /// commas share the work. A device that is named and missing is an error.
+    #[arg(long, value_name = "DEVICE", default_value_t = Devices::Auto, env = "PICTOR_DEVICE")]
+    pub device: Devices,
+
+    /// Which of the model's files run: auto takes fp16 on a GPU when the model has it, and otherwise the full ones.
+    #[arg(long, default_value_t = Precision::Auto, env = "PICTOR_PRECISION",
+          value_parser = names::<Precision>(&["auto", "fp32", "fp16", "int8"]))]
+    pub precision: Precision,
+
+    /// Most memory, in MiB, that each tower of the model may take on a GPU.
+    #[arg(long, value_name = "MIB")]
+    pub gpu_memory: Option<u32>,
+
     /// Threads for preparing images and running the model; 0 takes every core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
@@ -95,6 +122,52 @@ pub struct ModelArgs {
 
     #[command(flatten)]
     pub runtime: RuntimeArgs,
+}
+
+/// How image files are read.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// Take photographs as they are stored and do not turn them upright by their EXIF orientation, as reference pipelines do.
+    #[arg(long)]
+    pub no_exif: bool,
+
+    /// Decode large JPEGs at a half, a quarter or an eighth of their size where that is at least twice what the model needs:
+    /// faster, and the vectors are close to the reference's and no longer equal.
+    #[arg(long)]
+    pub fast_decode: bool,
+
+    /// Most pixels of an image, width times height; larger ones are refused.
+    #[arg(long, value_name = "N", default_value_t = pictor_encoders::MAX_PIXELS)]
+    pub max_pixels: u64,
+
+    /// Longest image file: bytes, or with K, M or G (times 1024) behind the number.
+    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = size)]
+    pub max_file_size: u64,
+}
+
+impl ImageArgs {
+    /// As the encoders take it.
+    pub fn options(&self) -> DecodeOptions {
+        DecodeOptions {
+            exif: !self.no_exif,
+            fast: self.fast_decode,
+            max_pixels: self.max_pixels,
+            max_bytes: self.max_file_size,
+        }
+    }
+}
+
+/// A number of bytes, such as `300`, `64K`, `256M` or `2G`.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| "expected a number of bytes, such as 300, 64K, 256M or 2G")?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is more than a file can have"))
 }
 
 /// `pictor index`.
@@ -119,9 +192,12 @@ pub struct IndexArgs {
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Images the model encodes at a time.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub batch: u16,
+    /// Images the model encodes at a time; by default 32 on a processor and 128 on each GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
+
+    #[command(flatten)]
+    pub decode: ImageArgs,
 
     /// Remove images of these sources whose files are gone.
     #[arg(long)]
@@ -191,6 +267,9 @@ pub struct SearchArgs {
     pub model: Option<String>,
 
     #[command(flatten)]
+    pub decode: ImageArgs,
+
+    #[command(flatten)]
     pub runtime: RuntimeArgs,
 }
 
@@ -207,6 +286,9 @@ pub struct ServeArgs {
     /// The model the index was made with, when it is not on the search path.
     #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]
     pub model: Option<String>,
+
+    #[command(flatten)]
+    pub decode: ImageArgs,
 
     #[command(flatten)]
     pub runtime: RuntimeArgs,
@@ -244,11 +326,53 @@ pub struct EvalRetrievalArgs {
     pub effort: Option<usize>,
 
     #[command(flatten)]
+    pub decode: ImageArgs,
+
+    #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Images or texts the model encodes at a time.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub batch: u16,
+    /// Images or texts the model encodes at a time; by default 32 on a processor and 128 on each GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
+}
+
+/// `pictor bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Images and texts per second of each stage and of the whole, beside the bare runtime on the same images.
+    Encode(BenchEncodeArgs),
+}
+
+/// `pictor bench encode`.
+#[derive(Debug, Args)]
+pub struct BenchEncodeArgs {
+    /// A folder of photographs.
+    #[arg(long, value_name = "DIR")]
+    pub photos: PathBuf,
+
+    /// A model by name (bundled or on the search path that `pictor doctor` prints) or by folder.
+    #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MODEL")]
+    pub model: String,
+
+    /// Runtimes to measure, with commas; by default every one that is here.
+    #[arg(long = "runtime", value_name = "RUNTIME", value_delimiter = ',',
+          value_parser = names::<RuntimeChoice>(&["tract", "onnxruntime"]))]
+    pub runtimes: Vec<RuntimeChoice>,
+
+    #[command(flatten)]
+    pub placement: PlacementArgs,
+
+    /// Images the model encodes at a time; by default 32 on a processor and 128 on each GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
+
+    /// Photographs to use, the first by name.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub images: u32,
+
+    /// Rounds; each figure is its best, because whatever else the machine does only slows a round down.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
 }
 
 /// `pictor embed`.
@@ -266,6 +390,9 @@ pub struct EmbedImagesArgs {
     /// Image files.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub decode: ImageArgs,
 
     #[command(flatten)]
     pub target: EmbedTarget,
@@ -296,9 +423,9 @@ pub struct EmbedTarget {
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Images or texts the model encodes at a time.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub batch: u16,
+    /// Images or texts the model encodes at a time; by default 32 on a processor and 128 on each GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
 }
 
 /// `pictor inspect`.
@@ -321,4 +448,74 @@ pub struct InspectArgs {
 pub struct DoctorArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+/// `pictor model`.
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Models on this machine, then models of the hub that are known to work, best first.
+    List(ModelListArgs),
+    /// Install a model from a hub, a folder or an archive.
+    ///
+    /// Honours HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE. An interrupted download goes on when the same
+    /// command is run again. The model goes into the first directory of the model search path that can be written to
+    /// (`pictor doctor` prints it; PICTOR_MODELS sets it).
+    Add(ModelAddArgs),
+    /// Show what a model is: dimension, preprocessing, files, licence, origin, fingerprint.
+    Show(ModelNameArgs),
+    /// Check that a model's vectors on this machine are the reference's: replays its golden values.
+    ///
+    /// On every runtime there is, unless --runtime names one. Exit code 2 when something differs by more than it may.
+    Verify(ModelVerifyArgs),
+    /// Delete an installed model.
+    Remove(ModelNameArgs),
+}
+
+/// `pictor model list`.
+#[derive(Debug, Args)]
+pub struct ModelListArgs {
+    /// Leave out the models that are not on this machine.
+    #[arg(long)]
+    pub installed: bool,
+}
+
+/// `pictor model add`.
+#[derive(Debug, Args)]
+pub struct ModelAddArgs {
+    /// A hub id such as Xenova/clip-vit-base-patch32 or immich-app/ViT-B-32__openai@main, the address of a hub page, a folder,
+    /// or the http(s) address of a .tar, .tar.gz or .tgz (checked when it ends in #sha256=HEX).
+    #[arg(value_name = "ID[@REVISION]|DIR|URL")]
+    pub source: String,
+
+    /// Name to install it under; the id with `--` for `/` unless given.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Which of a repository's graphs to fetch, several separated by commas. (A pictor.json comes with its full graphs always.)
+    #[arg(long, value_name = "P", value_delimiter = ',', default_value = "fp32",
+          value_parser = names::<Precision>(&["fp32", "fp16", "int8"]))]
+    pub precision: Vec<Precision>,
+
+    /// Replace an installed model of the same name, in one step once the new one is whole.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// A model by name.
+#[derive(Debug, Args)]
+pub struct ModelNameArgs {
+    /// The model's name, the hub id it came from, or its folder.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// `pictor model verify`.
+#[derive(Debug, Args)]
+pub struct ModelVerifyArgs {
+    /// The model's name, the hub id it came from, or its folder.
+    #[arg(value_name = "NAME", default_value = "pictor-mini", env = "PICTOR_MODEL")]
+    pub name: String,
+
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
 }

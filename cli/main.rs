@@ -9,6 +9,7 @@ mod commands;
 mod contact_sheet;
 mod embed_files;
 mod exit;
+mod fast_decode;
 mod output;
 mod wiring;
 
@@ -39,7 +40,9 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
         Command::Search(args) => commands::search::run(args, output),
         Command::Serve(args) => commands::serve::run(args, output),
         Command::Eval(args::EvalCommand::Retrieval(args)) => commands::eval::run(args, output),
+        Command::Bench(args::BenchCommand::Encode(args)) => commands::bench::run(args, output),
         Command::Embed(args) => commands::embed::run(args, output),
+        Command::Model(command) => commands::model::run(command, output),
         Command::Inspect(args) => commands::inspect::run(args, output),
         Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Completions { shell } => {

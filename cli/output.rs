@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 /// How a command speaks.
+#[derive(Clone, Copy)]
 pub struct Output {
     /// `--json`: one document on standard output.
     pub json: bool,

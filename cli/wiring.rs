@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use pictor_encoders::{DualEncoder, ModelFolder, RuntimeOptions};
+use pictor_encoders::{
+    DecodeOptions, DualEncoder, INT8_FINGERPRINT, ModelFolder, Notes, Precision, RuntimeChoice,
+    RuntimeOptions,
+};
 use pictor_query::Engine;
 use pictor_storage::Store;
 
-use crate::args::{ModelArgs, RuntimeArgs};
+use crate::args::{ModelArgs, PlacementArgs, RuntimeArgs};
 use crate::output::Output;
 
 /// FAISS and RocksDB are compiled for these (see `.cargo/config.toml`), so on an older CPU they would end the process with
@@ -27,17 +30,40 @@ pub fn check_cpu() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens a model and says what runs it.
-pub fn encoder(args: &ModelArgs, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
-    open_encoder(&args.model, &args.runtime, output)
+/// Opens a model, which decodes images as `decode` says, and says what runs it.
+pub fn encoder(args: &ModelArgs, decode: DecodeOptions, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
+    open_encoder(&args.model, args.runtime.runtime, &args.runtime.placement, decode, output)
 }
 
-fn open_encoder(model: &str, runtime: &RuntimeArgs, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
+fn open_encoder(
+    model: &str,
+    choice: RuntimeChoice,
+    placement: &PlacementArgs,
+    decode: DecodeOptions,
+    output: &Output,
+) -> anyhow::Result<Arc<DualEncoder>> {
     let folder = ModelFolder::find(model)?;
-    let options = RuntimeOptions { choice: runtime.runtime, threads: runtime.threads };
-    let encoder = DualEncoder::open(&folder, &options)?;
-    output.note(format_args!("model {model} on {}", encoder.runtime()));
-    Ok(Arc::new(encoder))
+    let encoder = DualEncoder::open(&folder, &runtime_options(choice, placement, output))?;
+    output.note(format_args!("model {model} ({}) on {}", encoder.precision(), encoder.runtime()));
+    Ok(Arc::new(encoder.with_decode(decode)))
+}
+
+/// What the arguments ask of a runtime, whose remarks go where `output` puts notes.
+pub fn runtime_options(choice: RuntimeChoice, placement: &PlacementArgs, output: &Output) -> RuntimeOptions {
+    let output = *output;
+    RuntimeOptions {
+        choice,
+        devices: placement.device.clone(),
+        precision: placement.precision,
+        threads: placement.threads,
+        gpu_memory: placement.gpu_memory.map(|mib| mib as usize * 1024 * 1024),
+        notes: Notes::to(move |remark| output.note(remark)),
+    }
+}
+
+/// Images or texts for one call of the model: as asked, or what keeps its devices busy.
+pub fn batch(asked: Option<u16>, encoder: &DualEncoder) -> usize {
+    asked.map_or_else(|| encoder.images_at_once(), usize::from)
 }
 
 /// Opens an index with the model it was made with.
@@ -47,13 +73,20 @@ pub fn engine(
     index: &Path,
     model: Option<&str>,
     runtime: &RuntimeArgs,
+    decode: DecodeOptions,
     output: &Output,
 ) -> anyhow::Result<(Arc<Engine>, Arc<DualEncoder>)> {
     let store = Arc::new(Store::open(index)?);
     let recorded = store.spec().name.clone();
+    let mut placement = runtime.placement.clone();
+    // 8-bit vectors are compared with 8-bit ones: what made the index decides, unless the user insists.
+    if placement.precision == Precision::Auto && store.spec().fingerprint.ends_with(INT8_FINGERPRINT) {
+        placement.precision = Precision::Int8;
+    }
+    let open = |model: &str| open_encoder(model, runtime.runtime, &placement, decode, output);
     let encoder = match model {
-        Some(named) => open_encoder(named, runtime, output)?,
-        None => open_encoder(&recorded, runtime, output).with_context(|| {
+        Some(named) => open(named)?,
+        None => open(&recorded).with_context(|| {
             format!("this index was made with the model '{recorded}'; say where it is with --model DIR")
         })?,
     };

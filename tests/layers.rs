@@ -19,10 +19,14 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Heavy dependencies and the one crate that each lives in.
 const HOMES: &[(&str, &str)] = &[
+    ("gif", "pictor-encoders"),
     ("image", "pictor-encoders"),
     ("tokenizers", "pictor-encoders"),
     ("tract-onnx", "pictor-encoders"),
     ("ort", "pictor-encoders"),
+    ("turbojpeg-sys", "pictor-encoders"),
+    ("hf-hub", "pictor-encoders"),
+    ("ureq", "pictor-encoders"),
     ("hnsw_rs", "pictor-ann"),
     ("faiss-sys", "pictor-ann"),
     ("rocksdb", "pictor-storage"),

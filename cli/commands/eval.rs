@@ -45,11 +45,12 @@ struct ThroughIndex {
 pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let start = Instant::now();
     let dataset = Dataset::read(&args.captions, &args.images, args.split.as_deref())?;
-    let encoder = wiring::encoder(&args.model, output)?;
-    let texts = encode_texts(&dataset, &*encoder, &args, output)?;
+    let encoder = wiring::encoder(&args.model, args.decode.options(), output)?;
+    let batch = wiring::batch(args.batch, &encoder);
+    let texts = encode_texts(&dataset, &*encoder, batch, output)?;
     let (report, through_index) = match &args.index {
         None => {
-            let images = encode_images(&dataset, &*encoder, &args, output)?;
+            let images = encode_images(&dataset, &*encoder, batch, output)?;
             (pictor_eval::retrieval(&images, &texts, &dataset.image_of_text())?, None)
         }
         Some(index) => {
@@ -85,12 +86,12 @@ pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> 
 fn encode_texts(
     dataset: &Dataset,
     encoder: &dyn Encoder,
-    args: &EvalRetrievalArgs,
+    batch: usize,
     output: &Output,
 ) -> anyhow::Result<EmbeddingBatch> {
     let captions: Vec<String> = dataset.texts().map(str::to_owned).collect();
     let progress = bar(Some(captions.len() as u64), "captions", output);
-    let texts = embed_files::texts(encoder, &captions, args.batch.into(), &progress)?;
+    let texts = embed_files::texts(encoder, &captions, batch, &progress)?;
     progress.finish_and_clear();
     Ok(texts)
 }
@@ -98,11 +99,11 @@ fn encode_texts(
 fn encode_images(
     dataset: &Dataset,
     encoder: &dyn Encoder,
-    args: &EvalRetrievalArgs,
+    batch: usize,
     output: &Output,
 ) -> anyhow::Result<EmbeddingBatch> {
     let progress = bar(Some(dataset.images.len() as u64), "images", output);
-    let (images, bad) = embed_files::images(encoder, &dataset.images, args.batch.into(), &progress)?;
+    let (images, bad) = embed_files::images(encoder, &dataset.images, batch, &progress)?;
     progress.finish_and_clear();
     // R@K over the readable part of a set would pass for R@K over the set.
     if let Some(first) = bad.first() {

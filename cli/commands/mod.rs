@@ -1,9 +1,11 @@
 //! One file per subcommand; each has `run(args, output)`.
 
+pub mod bench;
 pub mod doctor;
 pub mod embed;
 pub mod eval;
 pub mod index;
 pub mod inspect;
+pub mod model;
 pub mod search;
 pub mod serve;

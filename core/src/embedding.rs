@@ -17,7 +17,7 @@ pub struct EmbeddingBatch {
 }
 
 /// Why numbers are not embeddings.
-#[derive(Debug, Error, PartialEq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum EmbeddingError {
     /// The data does not divide into rows.

@@ -70,8 +70,18 @@ pub enum DecodeError {
         /// The decoder's own words.
         reason: String,
     },
+    /// The file is longer than allowed.
+    #[error("{bytes} bytes is over the limit of {limit} bytes; raise the limit if the file is to be trusted")]
+    TooManyBytes {
+        /// Length of the file.
+        bytes: u64,
+        /// Most bytes read.
+        limit: u64,
+    },
     /// Decoding it would take more memory than allowed (a decompression bomb, or a very large photograph).
-    #[error("{width} × {height} pixels is over the limit of {limit} pixels")]
+    #[error(
+        "{width} × {height} pixels is over the limit of {limit} pixels; raise the limit if the file is to be trusted"
+    )]
     TooLarge {
         /// Columns.
         width: u32,
@@ -83,7 +93,7 @@ pub enum DecodeError {
 }
 
 /// Why a model gave no vectors for a whole batch.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// Text could not be turned into token ids.
@@ -96,6 +106,17 @@ pub enum EncodeError {
         runtime: &'static str,
         /// Items in the batch.
         batch: usize,
+        /// The runtime's own words.
+        reason: String,
+    },
+    /// There is too little memory even for one item.
+    #[error(
+        "{runtime} ran out of memory on a single item: {reason}; free some, or use another device, a smaller model, or \
+         --precision fp16"
+    )]
+    OutOfMemory {
+        /// `tract` or `onnxruntime`.
+        runtime: &'static str,
         /// The runtime's own words.
         reason: String,
     },

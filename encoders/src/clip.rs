@@ -7,25 +7,27 @@
 //! What must stay true: an answer's row `i` depends on input `i` alone, on either runtime (`tests/encode.rs`).
 
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
 use pictor_core::{
     DecodeError, EmbeddingBatch, EncodeError, Encoder, EncoderSpec, PreparedImage, RasterSize,
 };
 
-use crate::decode::decode_rgb;
+use crate::coalesce::Coalesce;
+use crate::decode::DecodeOptions;
 use crate::error::ModelError;
 use crate::folder::ModelFolder;
-use crate::manifest::{ModelManifest, Padding};
+use crate::manifest::{ModelManifest, Padding, Variants};
 use crate::runtime::{
-    Engine, Graph, Input, InputKind, Numbers, Runtime, RuntimeInfo, RuntimeOptions, Tensor,
+    Engine, Graph, Input, InputKind, Numbers, Precision, Rows, Runtime, RuntimeError, RuntimeInfo,
+    RuntimeOptions, Tensor,
 };
 use crate::tokenize::{Ids, TextTokenizer};
 
-/// Most images, and most texts, that a runtime gets at once: enough to keep it busy, and a bound on memory whatever the
-/// batch a caller has (32 images of 224 × 224 are 19 MB, and as much again inside the runtime).
-const MOST_IMAGES: usize = 32;
-const MOST_TEXTS: usize = 64;
+/// Most texts of a call that waits for others to be encoded with; more are a batch of their own.
+const FEW_TEXTS: usize = 16;
+
+/// What is appended to the fingerprint of a model that runs in 8-bit integers.
+pub const INT8_FINGERPRINT: &str = "-int8";
 
 /// A model folder opened on a runtime.
 pub struct DualEncoder {
@@ -33,13 +35,17 @@ pub struct DualEncoder {
     manifest: ModelManifest,
     spec: EncoderSpec,
     engine: Engine,
+    decode: DecodeOptions,
+    precision: Precision,
     image: Lazy<Box<dyn Runtime>>,
-    text: Lazy<TextTowerLoaded>,
+    text: Lazy<TextTower>,
+    few_texts: Coalesce<Vec<Ids>, Result<Vec<f32>, EncodeError>>,
 }
 
-struct TextTowerLoaded {
+/// The text tower, loaded.
+pub(crate) struct TextTower {
     runtime: Box<dyn Runtime>,
-    tokenizer: TextTokenizer,
+    pub tokenizer: TextTokenizer,
 }
 
 impl DualEncoder {
@@ -50,8 +56,24 @@ impl DualEncoder {
     pub fn open(folder: &ModelFolder, options: &RuntimeOptions) -> Result<Self, ModelError> {
         let manifest = folder.manifest()?;
         let engine = Engine::start(options)?;
-        let spec = manifest.spec();
-        Ok(Self { folder: folder.clone(), manifest, spec, engine, image: Lazy::new(), text: Lazy::new() })
+        let variants = [&manifest.image.variants, &manifest.text.variants];
+        let precision = options.precision.resolve(engine.on_gpu(), variants)?;
+        let mut spec = manifest.spec();
+        if precision == Precision::Int8 {
+            // Its vectors are near the full ones and not comparable with them.
+            spec.fingerprint += INT8_FINGERPRINT;
+        }
+        let folder = folder.clone();
+        let (image, text, few_texts) = (Lazy::new(), Lazy::new(), Coalesce::new());
+        let decode = DecodeOptions::default();
+        Ok(Self { folder, manifest, spec, engine, precision, decode, image, text, few_texts })
+    }
+
+    /// The same encoder, which decodes images as `options` say.
+    #[must_use]
+    pub fn with_decode(mut self, options: DecodeOptions) -> Self {
+        self.decode = options;
+        self
     }
 
     /// The runtime that was chosen, to be shown.
@@ -59,33 +81,50 @@ impl DualEncoder {
         self.engine.info()
     }
 
+    /// The precision that was chosen: never [`Precision::Auto`].
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Images in a batch that keeps every device busy.
+    pub fn images_at_once(&self) -> usize {
+        self.engine.images_at_once()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// What the model's folder says of it.
     pub fn manifest(&self) -> &ModelManifest {
         &self.manifest
     }
 
-    /// Loads the towers named and runs each once, so that the first real input is as fast as the others.
+    /// Loads each tower of which a batch is wanted and runs one of that many blank images, or texts: the first batch of a size
+    /// is slower than those that follow, on a GPU by far.
     ///
     /// # Errors
     /// [`ModelError`] when a tower does not load or does not run.
-    pub fn warm_up(&self, image: bool, text: bool) -> Result<(), ModelError> {
-        let failed = |file: &str, error: EncodeError| ModelError::Graph {
-            runtime: self.engine.info().name,
-            path: self.folder.path(file),
-            reason: error.to_string(),
-        };
-        if image {
+    pub fn warm_up(&self, images: usize, texts: usize) -> Result<(), ModelError> {
+        if images > 0 {
             self.image_tower()?;
             let size = self.manifest.image.preprocess.size();
             let pixels = vec![0.0; 3 * size.width as usize * size.height as usize];
             let blank = PreparedImage { pixels, size, original: size, spent: Default::default() };
-            self.encode_images(&[blank]).map_err(|error| failed(&self.manifest.image.file, error))?;
+            let batch = vec![blank; images];
+            self.encode_images(&batch).map_err(|error| self.did_not_run(&self.manifest.image.file, error))?;
         }
-        if text {
+        if texts > 0 {
             self.text_tower()?;
-            self.encode_texts(&["a photo"]).map_err(|error| failed(&self.manifest.text.file, error))?;
+            let batch = vec!["a photo"; texts];
+            self.encode_texts(&batch).map_err(|error| self.did_not_run(&self.manifest.text.file, error))?;
         }
         Ok(())
+    }
+
+    fn did_not_run(&self, file: &str, error: EncodeError) -> ModelError {
+        let (runtime, path) = (self.engine.info().name, self.folder.path(file));
+        ModelError::Graph { runtime, path, reason: error.to_string() }
     }
 
     #[cfg(test)]
@@ -94,16 +133,52 @@ impl DualEncoder {
     }
 
     fn image_tower(&self) -> Result<&dyn Runtime, ModelError> {
-        let tower = &self.manifest.image;
-        let runtime = self.image.get(|| {
-            let size = tower.preprocess.size();
-            let kind = InputKind::Pixels { height: size.height as usize, width: size.width as usize };
-            self.load(&tower.file, vec![Input { name: &tower.input, kind }], &tower.output)
-        })?;
-        Ok(runtime.as_ref())
+        let outputs = vec![self.manifest.image.output.as_str()];
+        Ok(self.image.get(|| self.engine.load(&self.image_graph(outputs)?))?.as_ref())
     }
 
-    fn text_tower(&self) -> Result<&TextTowerLoaded, ModelError> {
+    /// The image tower's graph, giving `outputs`.
+    pub(crate) fn image_graph<'a>(&'a self, outputs: Vec<&'a str>) -> Result<Graph<'a>, ModelError> {
+        let tower = &self.manifest.image;
+        let size = tower.preprocess.size();
+        let kind = InputKind::Pixels { height: size.height as usize, width: size.width as usize };
+        self.graph(&tower.file, &tower.variants, vec![Input { name: &tower.input, kind }], outputs)
+    }
+
+    /// A closure that runs the image tower on `batch`, as one batch, with as little as possible of Pictor around the runtime, in
+    /// a session of its own: the rate of the closure is what the rate of [`Encoder::encode_images`] is to be compared with.
+    ///
+    /// # Errors
+    /// [`ModelError`] when the tower does not load; the closure's, when it does not run.
+    pub fn bare_images<'a>(
+        &'a self,
+        batch: &'a [PreparedImage],
+    ) -> Result<impl FnMut() -> Result<(), EncodeError> + 'a, ModelError> {
+        let graph = self.image_graph(vec![&self.manifest.image.output])?;
+        let rows =
+            self.image_rows(batch).map_err(|error| self.did_not_run(&self.manifest.image.file, error))?;
+        let mut run = self.engine.bare(&graph, rows)?;
+        Ok(move || run().map_err(|error| self.failed(batch.len(), error.to_string())))
+    }
+
+    /// The tensors of images as the image tower takes them.
+    ///
+    /// # Errors
+    /// [`EncodeError::Runtime`] when one was prepared for another model.
+    pub(crate) fn image_rows<'a>(&self, batch: &'a [PreparedImage]) -> Result<Rows<'a>, EncodeError> {
+        let size = self.manifest.image.preprocess.size();
+        let shape = vec![3, size.height as usize, size.width as usize];
+        let length: usize = shape.iter().product();
+        if let Some(other) = batch.iter().find(|image| image.size != size || image.pixels.len() != length) {
+            let RasterSize { width, height } = other.size;
+            let reason = format!("an image was prepared as {width} × {height} for another model");
+            return Err(self.failed(batch.len(), reason));
+        }
+        let numbers = Numbers::F32(batch.iter().map(|image| image.pixels.as_slice()).collect());
+        Ok(Rows { shape, numbers })
+    }
+
+    pub(crate) fn text_tower(&self) -> Result<&TextTower, ModelError> {
         let tower = &self.manifest.text;
         self.text.get(|| {
             let json = self.folder.read(&tower.tokenizer)?;
@@ -111,42 +186,115 @@ impl DualEncoder {
             let tokenizer = TextTokenizer::new(&json, tower)
                 .map_err(|reason| ModelError::Tokenizer { path: path(), reason })?;
             let names = [Some(&tower.input_ids), tower.attention_mask.as_ref()];
-            let length = (tower.pad == Padding::MaxLength).then_some(tower.context_length);
-            let kind = InputKind::Tokens { length };
+            let longest = tower.context_length;
+            let length = (tower.pad == Padding::MaxLength).then_some(longest);
+            let kind = InputKind::Tokens { length, longest };
             let inputs = names.into_iter().flatten().map(|name| Input { name, kind }).collect();
-            Ok(TextTowerLoaded { runtime: self.load(&tower.file, inputs, &tower.output)?, tokenizer })
+            let graph = self.graph(&tower.file, &tower.variants, inputs, vec![&tower.output])?;
+            Ok(TextTower { runtime: self.engine.load(&graph)?, tokenizer })
         })
     }
 
-    fn load(&self, file: &str, inputs: Vec<Input<'_>>, output: &str) -> Result<Box<dyn Runtime>, ModelError> {
-        self.engine.load(Graph {
-            file: self.folder.graph(file)?,
+    /// A graph of the folder at the precision chosen.
+    pub(crate) fn graph<'a>(
+        &'a self,
+        full: &'a str,
+        variants: &'a Variants,
+        inputs: Vec<Input<'a>>,
+        outputs: Vec<&'a str>,
+    ) -> Result<Graph<'a>, ModelError> {
+        let missing = ModelError::NoPrecision { precision: self.precision };
+        let file = self.precision.file(full, variants).ok_or(missing)?;
+        let names: Vec<&str> = inputs.iter().map(|input| input.name).collect();
+        let (fixed_batch, tower) =
+            (self.folder.fixed_batch(file, &names)?, self.folder.tower(file, &names, &outputs)?);
+        Ok(Graph {
+            file: tower,
+            fixed_batch,
             path: self.folder.path(file),
             inputs,
-            output,
+            outputs,
+            fingerprint: &self.spec.fingerprint,
+            half: self.precision == Precision::Fp16,
         })
     }
 
-    /// Runs a tower on one batch and gives `batch × dim` numbers.
-    fn run(&self, tower: &dyn Runtime, inputs: &[Tensor], batch: usize) -> Result<Vec<f32>, EncodeError> {
-        let outputs = tower.run(inputs).map_err(|error| self.failed(batch, error.to_string()))?;
-        let expected = vec![batch, self.spec.dim];
-        match outputs.into_iter().next() {
-            Some(Tensor { shape, data: Numbers::F32(data) }) if shape == expected => Ok(data),
-            other => Err(EncodeError::Shape {
-                received: other.map_or(Vec::new(), |output| output.shape),
-                expected,
-            }),
+    /// Runs a graph on one batch; its outputs have the shapes `[batch, …]` that are expected of them.
+    pub(crate) fn run<const N: usize>(
+        &self,
+        graph: &dyn Runtime,
+        inputs: &[Rows<'_>],
+        expected: [Vec<usize>; N],
+    ) -> Result<[Vec<f32>; N], EncodeError> {
+        let batch = inputs.first().map_or(0, Rows::len);
+        let outputs = graph.run(inputs).map_err(|error| {
+            let (runtime, reason) = (self.engine.info().name, error.to_string());
+            match error {
+                RuntimeError::OutOfMemory(_) => EncodeError::OutOfMemory { runtime, reason },
+                RuntimeError::Failed(_) => EncodeError::Runtime { runtime, batch, reason },
+            }
+        })?;
+        let mut outputs = outputs.into_iter();
+        let mut numbers = [const { Vec::new() }; N];
+        for (expected, numbers) in expected.into_iter().zip(&mut numbers) {
+            match outputs.next() {
+                Some(Tensor { shape, data }) if shape == expected => *numbers = data,
+                other => {
+                    let received = other.map_or(Vec::new(), |output| output.shape);
+                    return Err(EncodeError::Shape { received, expected });
+                }
+            }
         }
+        Ok(numbers)
     }
 
-    fn failed(&self, batch: usize, reason: String) -> EncodeError {
+    /// `texts × dim` numbers.
+    fn encode_ids(&self, tower: &TextTower, texts: &[Ids]) -> Result<Vec<f32>, EncodeError> {
+        let dim = self.spec.dim;
+        let mut numbers = vec![0.0; texts.len() * dim];
+        for (length, group) in tower.tokenizer.groups(texts, usize::MAX) {
+            let (mut ids, mut mask) = (Vec::new(), Vec::new());
+            for &i in &group {
+                tower.tokenizer.pad(&texts[i], length, &mut ids, &mut mask);
+            }
+            let mut inputs = vec![token_rows(&ids, length)];
+            if self.manifest.text.attention_mask.is_some() {
+                inputs.push(token_rows(&mask, length));
+            }
+            let [rows] = self.run(tower.runtime.as_ref(), &inputs, [vec![group.len(), dim]])?;
+            for (&i, row) in group.iter().zip(rows.chunks_exact(dim)) {
+                numbers[i * dim..][..dim].copy_from_slice(row);
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// [`DualEncoder::encode_ids`], together with the texts of whoever asks meanwhile.
+    fn encode_few(&self, tower: &TextTower, texts: Vec<Ids>) -> Result<Vec<f32>, EncodeError> {
+        let batch = texts.len();
+        let together = |calls: Vec<Vec<Ids>>| {
+            let lengths: Vec<usize> = calls.iter().map(Vec::len).collect();
+            let all: Vec<Ids> = calls.into_iter().flatten().collect();
+            let numbers = self.encode_ids(tower, &all);
+            let mut start = 0;
+            let answer = |length: usize| {
+                let range = start * self.spec.dim..(start + length) * self.spec.dim;
+                start += length;
+                numbers.as_ref().map(|numbers| numbers[range].to_vec()).map_err(Clone::clone)
+            };
+            lengths.into_iter().map(answer).collect()
+        };
+        let panicked = || self.failed(batch, "it panicked on texts that were encoded together".into());
+        self.few_texts.run(texts, together).unwrap_or_else(|| Err(panicked()))
+    }
+
+    pub(crate) fn failed(&self, batch: usize, reason: String) -> EncodeError {
         EncodeError::Runtime { runtime: self.engine.info().name, batch, reason }
     }
 
     /// Unit rows from a tower's numbers. Most exported graphs normalise and some do not, so it is always done: dividing by a
     /// norm that is 1 already costs nothing and makes it 1 to the last bit.
-    fn embeddings(&self, numbers: Vec<f32>) -> Result<EmbeddingBatch, EncodeError> {
+    pub(crate) fn embeddings(&self, numbers: Vec<f32>) -> Result<EmbeddingBatch, EncodeError> {
         Ok(EmbeddingBatch::normalise(self.spec.dim, numbers)?)
     }
 }
@@ -157,34 +305,16 @@ impl Encoder for DualEncoder {
     }
 
     fn prepare_image(&self, bytes: &[u8]) -> Result<PreparedImage, DecodeError> {
-        let start = Instant::now();
-        let image = decode_rgb(bytes)?;
-        let decoded = Instant::now();
-        let preprocess = &self.manifest.image.preprocess;
-        let pixels = preprocess.tensor(&image);
-        let original = RasterSize { width: image.width(), height: image.height() };
-        let spent = [decoded - start, decoded.elapsed()];
-        Ok(PreparedImage { pixels, size: preprocess.size(), original, spent })
+        self.manifest.image.preprocess.prepare(bytes, &self.decode)
     }
 
     fn encode_images(&self, batch: &[PreparedImage]) -> Result<EmbeddingBatch, EncodeError> {
-        let size = self.manifest.image.preprocess.size();
-        let (height, width) = (size.height as usize, size.width as usize);
-        let mut numbers = Vec::with_capacity(batch.len() * self.spec.dim);
-        for images in batch.chunks(MOST_IMAGES) {
-            let tower = self.image_tower().map_err(|error| self.failed(images.len(), error.to_string()))?;
-            let mut pixels = Vec::with_capacity(images.len() * 3 * height * width);
-            for image in images {
-                if image.size != size || image.pixels.len() != 3 * height * width {
-                    let RasterSize { width, height } = image.size;
-                    let reason = format!("an image was prepared as {width} × {height} for another model");
-                    return Err(self.failed(images.len(), reason));
-                }
-                pixels.extend_from_slice(&image.pixels);
-            }
-            let input = Tensor { shape: vec![images.len(), 3, height, width], data: Numbers::F32(pixels) };
-            numbers.extend(self.run(tower, &[input], images.len())?);
+        if batch.is_empty() {
+            return self.embeddings(Vec::new());
         }
+        let tower = self.image_tower().map_err(|error| self.failed(batch.len(), error.to_string()))?;
+        let rows = self.image_rows(batch)?;
+        let [numbers] = self.run(tower, &[rows], [vec![batch.len(), self.spec.dim]])?;
         self.embeddings(numbers)
     }
 
@@ -194,40 +324,32 @@ impl Encoder for DualEncoder {
         }
         let tower = self.text_tower().map_err(|error| self.failed(batch.len(), error.to_string()))?;
         let texts = batch.iter().map(|text| tower.tokenizer.ids(text)).collect::<Result<Vec<Ids>, _>>()?;
-        let dim = self.spec.dim;
-        let mut numbers = vec![0.0; batch.len() * dim];
-        for (length, group) in tower.tokenizer.groups(&texts, MOST_TEXTS) {
-            let (mut ids, mut mask) = (Vec::new(), Vec::new());
-            for &i in &group {
-                tower.tokenizer.pad(&texts[i], length, &mut ids, &mut mask);
-            }
-            let shape = vec![group.len(), length];
-            let mut inputs = vec![Tensor { shape: shape.clone(), data: Numbers::I64(ids) }];
-            if self.manifest.text.attention_mask.is_some() {
-                inputs.push(Tensor { shape, data: Numbers::I64(mask) });
-            }
-            let rows = self.run(tower.runtime.as_ref(), &inputs, group.len())?;
-            for (&i, row) in group.iter().zip(rows.chunks_exact(dim)) {
-                numbers[i * dim..][..dim].copy_from_slice(row);
-            }
-        }
+        let numbers = match texts.len() {
+            ..=FEW_TEXTS => self.encode_few(tower, texts)?,
+            _ => self.encode_ids(tower, &texts)?,
+        };
         self.embeddings(numbers)
     }
 }
 
+/// Token ids or an attention mask, `length` to a row.
+pub(crate) fn token_rows(numbers: &[i64], length: usize) -> Rows<'_> {
+    Rows { shape: vec![length], numbers: Numbers::I64(numbers.chunks_exact(length).collect()) }
+}
+
 /// A value made on first use. A failure is reported to whoever asked and tried again next time.
-struct Lazy<T> {
+pub(crate) struct Lazy<T> {
     value: OnceLock<T>,
     /// Held while making, so that two threads do not load the same tower.
     making: Mutex<()>,
 }
 
 impl<T> Lazy<T> {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { value: OnceLock::new(), making: Mutex::new(()) }
     }
 
-    fn get(&self, make: impl FnOnce() -> Result<T, ModelError>) -> Result<&T, ModelError> {
+    pub fn get(&self, make: impl FnOnce() -> Result<T, ModelError>) -> Result<&T, ModelError> {
         if let Some(value) = self.value.get() {
             return Ok(value);
         }

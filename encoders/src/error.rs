@@ -7,14 +7,16 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::runtime::{Device, Precision};
+
 /// Why a model folder or a runtime does not open.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// No such model.
     #[error(
-        "no model '{name}': it is neither bundled ({bundled}) nor a directory with a pictor.json{searched}; \
-         name a model folder, or add its parent directory to PICTOR_MODELS",
+        "no model '{name}': it is neither bundled ({bundled}) nor a model folder{searched}; \
+         `pictor model list` shows what there is, `pictor model add` fetches one, PICTOR_MODELS says where to look",
         searched = list(", and these do not hold it: ", searched)
     )]
     NotFound {
@@ -28,7 +30,33 @@ pub enum ModelError {
     /// A file of the folder cannot be read; the message names it.
     #[error("model folder: {0}")]
     Read(#[from] std::io::Error),
-    /// `pictor.json` is not one.
+    /// The folder is a model's, and not all of it.
+    #[error("{directory} lacks {file}: {supply}", directory = directory.display())]
+    Missing {
+        /// The model folder.
+        directory: PathBuf,
+        /// What is not there.
+        file: String,
+        /// Where to get it.
+        supply: String,
+    },
+    /// A model was to match images and texts together, and has no head for that.
+    #[error(
+        "model '{name}' has no image-text matching head; take a BLIP ITM model, exported by models/export/export.py"
+    )]
+    NoMatcher {
+        /// The model's name.
+        name: String,
+    },
+    /// A graph is not an ONNX file, or not the one that the folder's settings describe.
+    #[error("{path}: {reason}", path = path.display())]
+    Onnx {
+        /// The ONNX file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of settings is not one, or contradicts another.
     #[error("{path}: {reason}", path = path.display())]
     Manifest {
         /// The file.
@@ -72,8 +100,9 @@ pub enum ModelError {
     },
     /// ONNX Runtime was asked for by name and there is no library of it.
     #[error(
-        "no ONNX Runtime library found{tried}; run `pip download --no-deps onnxruntime`, unzip the wheel and set \
-         ORT_DYLIB_PATH to its onnxruntime/capi/libonnxruntime.so.*, or use the tract runtime",
+        "no ONNX Runtime library found{tried}; run `scripts/fetch-onnxruntime` of the sources, or \
+         `pip download --no-deps onnxruntime`, unzip the wheel and set ORT_DYLIB_PATH to its \
+         onnxruntime/capi/libonnxruntime.so.*, or use the tract runtime",
         tried = list("; looked for ", tried)
     )]
     NoOnnxRuntime {
@@ -98,6 +127,44 @@ pub enum ModelError {
     UnknownRuntime {
         /// What was asked for.
         name: String,
+    },
+    /// A device was named that does not exist.
+    #[error(
+        "unknown device '{name}', expected auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N, or several with commas"
+    )]
+    UnknownDevice {
+        /// What was asked for.
+        name: String,
+    },
+    /// A device was named that cannot be used here.
+    #[error("device {device} cannot be used: {reason}; {remedy}")]
+    Device {
+        /// The device.
+        device: Device,
+        /// What is missing, or ONNX Runtime's own words.
+        reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// A GPU was named for the runtime that has none.
+    #[error("tract runs on the processor alone, not on {device}; use --runtime onnxruntime, or --device cpu")]
+    TractDevice {
+        /// The device.
+        device: Device,
+    },
+    /// A precision was named that does not exist.
+    #[error("unknown precision '{name}', expected auto, fp32, fp16 or int8")]
+    UnknownPrecision {
+        /// What was asked for.
+        name: String,
+    },
+    /// The model folder has no files of a precision.
+    #[error(
+        "the model has no {precision} files; export it with them (models/export/), or use --precision auto"
+    )]
+    NoPrecision {
+        /// What was asked for.
+        precision: Precision,
     },
     /// The machine refused threads.
     #[error("cannot start {threads} inference threads: {source}; ask for fewer")]

@@ -1,7 +1,7 @@
 //! Where models come from: inside the binary, a directory, or a name on the search path.
 //!
-//! A model is a folder with a `pictor.json` and the files that it names. Nothing is downloaded here; a folder is exported once
-//! (`models/export/`) and then is a plain directory that can be copied.
+//! A model is a plain directory that can be copied: one with a `pictor.json` (`models/export/` writes it), or one in a layout that
+//! others use (`layout/`). Nothing is downloaded here.
 
 use std::borrow::Cow;
 use std::env;
@@ -12,7 +12,11 @@ use serde_json::Value;
 
 use crate::bundled;
 use crate::error::ModelError;
-use crate::manifest::{MANIFEST_FILE, ModelManifest, fingerprint};
+use crate::graphs;
+use crate::install::noted_as;
+use crate::layout;
+use crate::manifest::{MANIFEST_FILE, MatcherHead, ModelManifest, fingerprint, is_inside};
+use crate::onnx::{GraphFacts, extract};
 
 /// A place that holds one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +34,17 @@ enum Place {
 pub(crate) enum GraphFile {
     Bytes(&'static [u8]),
     Path(PathBuf),
+    /// One tower of a file that holds both, and the directory of that file.
+    Cut {
+        bytes: Vec<u8>,
+        directory: PathBuf,
+    },
 }
 
 impl ModelFolder {
-    /// Finds a model: `pictor-mini` is the bundled one, then a directory that holds a `pictor.json`, then a directory of that
-    /// name on the [`model_search_path`].
+    /// Finds a model: `pictor-mini` is the bundled one, then a model folder, then one of that name on the
+    /// [`model_search_path`], then the model there that was installed from the hub id `name_or_dir` or whose manifest gives it
+    /// that name.
     ///
     /// A directory that happens to be called `pictor-mini` is named by `./pictor-mini`.
     ///
@@ -45,10 +55,11 @@ impl ModelFolder {
             return Ok(Self::bundled());
         }
         let searched = model_search_path();
-        let holds_model = |dir: &PathBuf| dir.join(MANIFEST_FILE).is_file();
+        let holds_model = |dir: &PathBuf| layout::is_model(dir);
         let directory = Some(PathBuf::from(name_or_dir))
             .filter(holds_model)
-            .or_else(|| searched.iter().map(|dir| dir.join(name_or_dir)).find(holds_model));
+            .or_else(|| searched.iter().map(|dir| dir.join(name_or_dir)).find(holds_model))
+            .or_else(|| noted_as(name_or_dir).into_iter().map(|model| model.path).find(holds_model));
         match directory {
             Some(directory) => Ok(Self { place: Place::Directory(directory) }),
             None => Err(ModelError::NotFound { name: name_or_dir.into(), bundled: bundled::NAME, searched }),
@@ -60,12 +71,29 @@ impl ModelFolder {
         Self { place: Place::Bundled }
     }
 
+    /// The directory; none for the model inside the binary.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Bundled => None,
+            Place::Directory(directory) => Some(directory),
+        }
+    }
+
     /// Where `file` is, for messages.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         match &self.place {
             Place::Bundled => Path::new("(bundled)").join(bundled::NAME).join(file),
             Place::Directory(directory) => directory.join(file),
         }
+    }
+
+    /// The file that states the model's settings, for messages.
+    pub(crate) fn stated_in(&self) -> PathBuf {
+        let stated = |file: &&str| self.path(file).is_file();
+        [MANIFEST_FILE, "open_clip_config.json", "config.json"]
+            .iter()
+            .find(|file| stated(file))
+            .map_or_else(|| self.path(MANIFEST_FILE), |file| self.path(file))
     }
 
     /// The bytes of `file`.
@@ -84,26 +112,128 @@ impl ModelFolder {
         }
     }
 
-    /// The manifest, after checking that the fingerprint it states is that of the files beside it.
-    ///
-    /// All files are read for this, in constant memory; a few milliseconds for the bundled model, about a second per
-    /// gigabyte for others.
-    pub(crate) fn manifest(&self) -> Result<ModelManifest, ModelError> {
-        let path = self.path(MANIFEST_FILE);
-        let json = self.read(MANIFEST_FILE)?;
-        let manifest = ModelManifest::parse(&json, &path)?;
-        let files = manifest.files();
-        let mut contents = [blake3::Hash::from_bytes([0; 32]); 3];
-        for (content, file) in contents.iter_mut().zip(files) {
-            *content = self.hash(file)?;
+    /// The ONNX file `file`, for a runtime that wants `outputs` from `inputs`: cut down to that tower when it takes more than these.
+    pub(crate) fn tower(
+        &self,
+        file: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+    ) -> Result<GraphFile, ModelError> {
+        let (graph, path) = (self.graph(file)?, self.path(file));
+        let facts = GraphFacts::read(&graph, &path)?;
+        if facts.inputs.len() <= inputs.len() {
+            return Ok(graph);
         }
+        let bytes = extract(&self.read(file)?, outputs, &path)?;
+        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(GraphFile::Cut { bytes, directory })
+    }
+
+    /// Rows of every batch of a graph with these inputs, when it was exported for that many and no others.
+    pub(crate) fn fixed_batch(&self, file: &str, inputs: &[&str]) -> Result<Option<usize>, ModelError> {
+        let facts = GraphFacts::read(&self.graph(file)?, &self.path(file))?;
+        let rows = |name: &&str| facts.input(name).and_then(|port| port.shape.first().copied().flatten());
+        Ok(inputs.iter().find_map(rows).map(|rows| rows as usize))
+    }
+
+    /// Tokens, and numbers in each, that a matcher attends to, as its graph states them.
+    pub(crate) fn features(&self, head: &MatcherHead) -> Result<[usize; 2], ModelError> {
+        let path = self.path(&head.file);
+        let facts = GraphFacts::read(&self.graph(&head.file)?, &path)?;
+        match facts.input(&head.image_features).map(|port| port.shape.as_slice()) {
+            Some([_, Some(tokens), Some(width)]) => Ok([*tokens as usize, *width as usize]),
+            _ => {
+                let reason =
+                    format!("it does not state the shape of '{}'; export it again", head.image_features);
+                Err(ModelError::Onnx { path, reason })
+            }
+        }
+    }
+
+    /// What the folder says of its model, after checking that its files go together: the graphs take and give what the settings
+    /// say, and the fingerprint, where one is stated, is that of the files.
+    ///
+    /// The files that decide the vectors are all read for this, in constant memory; a few milliseconds for the bundled model,
+    /// about a second per gigabyte for others.
+    ///
+    /// # Errors
+    /// [`ModelError`]: a file is missing, wrong, or not what the fingerprint says.
+    pub fn manifest(&self) -> Result<ModelManifest, ModelError> {
+        let path = self.path(MANIFEST_FILE);
+        let (json, mut manifest) = match &self.place {
+            Place::Directory(directory) if !path.is_file() => {
+                let json =
+                    serde_json::to_vec(&layout::read(directory)?).expect("a manifest is JSON; this is a bug");
+                let manifest = ModelManifest::parse(&json, &self.stated_in())?;
+                (json, manifest)
+            }
+            _ => {
+                let json = self.read(MANIFEST_FILE)?;
+                let manifest = ModelManifest::parse(&json, &path)?;
+                (json.into_owned(), manifest)
+            }
+        };
+        graphs::check(self, &manifest)?;
+        // Through text, so that a number is hashed as it is written.
         let value: Value = serde_json::from_slice(&json)
             .map_err(|error| ModelError::Manifest { path: path.clone(), reason: error.to_string() })?;
-        let computed = fingerprint(&value, files, contents);
-        if computed == manifest.fingerprint {
-            return Ok(manifest);
+        let contents = self.deciding_files(&manifest)?;
+        let computed = fingerprint(&value, &contents);
+        if manifest.fingerprint.is_empty() {
+            manifest.fingerprint = computed;
+        } else if manifest.fingerprint != computed {
+            let files = contents.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(ModelError::Fingerprint { path, files, stated: manifest.fingerprint, computed });
         }
-        Err(ModelError::Fingerprint { path, files: files.join(", "), stated: manifest.fingerprint, computed })
+        Ok(manifest)
+    }
+
+    /// The files that the fingerprint covers, in its order, with their hashes.
+    fn deciding_files(&self, manifest: &ModelManifest) -> Result<Vec<(String, blake3::Hash)>, ModelError> {
+        let mut names: Vec<String> = Vec::new();
+        for (i, graph) in manifest.graphs().enumerate() {
+            names.push(graph.into());
+            names.extend(self.external(graph)?);
+            // After the two towers, before the matcher.
+            if i == 1 {
+                names.push(manifest.text.tokenizer.clone());
+            }
+        }
+        let mut hashes: Vec<(String, blake3::Hash)> = Vec::with_capacity(names.len());
+        for name in names {
+            // One file may hold both towers.
+            let known = hashes.iter().find(|(hashed, _)| *hashed == name).map(|(_, hash)| *hash);
+            let hash = match known {
+                Some(hash) => hash,
+                None => self.hash(&name)?,
+            };
+            hashes.push((name, hash));
+        }
+        Ok(hashes)
+    }
+
+    /// The files beside `graph` that hold its weights.
+    fn external(&self, graph: &str) -> Result<Vec<String>, ModelError> {
+        let path = self.path(graph);
+        let facts = GraphFacts::read(&self.graph(graph)?, &path)?;
+        let beside = Path::new(graph).parent().unwrap_or(Path::new(""));
+        let name = |location: String| {
+            let name = beside.join(&location).to_string_lossy().into_owned();
+            if !is_inside(&name) {
+                let reason =
+                    format!("its weights are said to be in '{location}', which is outside the folder");
+                return Err(ModelError::Onnx { path: path.clone(), reason });
+            }
+            if !self.path(&name).is_file() {
+                return Err(ModelError::Missing {
+                    directory: self.path(""),
+                    file: name,
+                    supply: format!("it holds weights of {graph}; copy or download it too"),
+                });
+            }
+            Ok(name)
+        };
+        facts.external.into_iter().map(name).collect()
     }
 
     fn hash(&self, file: &str) -> io::Result<blake3::Hash> {

@@ -58,9 +58,12 @@ pub struct ModelManifest {
     /// File with inputs and the reference's outputs, which `pictor model verify` replays, if the folder carries one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub golden: Option<String>,
-    /// Lower-case hexadecimal BLAKE3 over what decides the vectors: for each of image file, text file and tokenizer, its
-    /// name, a zero byte and the 32-byte BLAKE3 of its content; then the canonical JSON (sorted keys, no spaces, UTF-8) of
-    /// `{"dim", "image", "text"}` as they stand here.
+    /// Lower-case hexadecimal BLAKE3 over what decides the vectors: for each of image file, text file, tokenizer and matcher
+    /// file, its name, a zero byte and the 32-byte BLAKE3 of its content, and after a graph the same of each file that holds
+    /// weights of it, in order of first mention; then the canonical JSON (sorted keys, no spaces, UTF-8) of `{"dim", "image",
+    /// "text"}`, and `"matcher"` if there is one, as they stand here but for `variants`: those are the same model, rounded.
+    ///
+    /// Empty in a manifest that a foreign layout was read into, until the folder's files are hashed.
     pub fingerprint: String,
 }
 
@@ -166,7 +169,7 @@ impl Variants {
 }
 
 /// The activation of a transformer's MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// `x * sigmoid(1.702 x)`: OpenAI's CLIP, DFN and MetaCLIP.
@@ -175,6 +178,17 @@ pub enum Activation {
     Gelu,
     /// The approximation by tanh: SigLIP in transformers, SigLIP 2.
     GeluTanh,
+}
+
+impl Activation {
+    /// As it is written in `pictor.json`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::QuickGelu => "quick-gelu",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu-tanh",
+        }
+    }
 }
 
 impl ModelManifest {
@@ -202,22 +216,41 @@ impl ModelManifest {
         EncoderSpec { name: self.name.clone(), dim: self.dim, fingerprint: self.fingerprint.clone() }
     }
 
-    /// The files whose bytes the fingerprint covers, in its order.
-    pub(crate) fn files(&self) -> [&str; 3] {
-        [&self.image.file, &self.text.file, &self.text.tokenizer]
+    /// The graphs, in the fingerprint's order.
+    pub(crate) fn graphs(&self) -> impl Iterator<Item = &str> {
+        [&self.image.file, &self.text.file]
+            .into_iter()
+            .chain(self.matcher.as_ref().map(|head| &head.file))
+            .map(String::as_str)
+    }
+
+    /// Every file that it names.
+    fn files(&self) -> impl Iterator<Item = &str> {
+        let heads = self.matcher.as_ref().map(|head| &head.variants);
+        let variants = [&self.image.variants, &self.text.variants].into_iter().chain(heads);
+        let variants = variants.flat_map(|variants| [&variants.fp16, &variants.int8]).flatten();
+        let others = [Some(&self.text.tokenizer), self.golden.as_ref()].into_iter().flatten();
+        self.graphs().chain(variants.chain(others).map(String::as_str))
     }
 
     fn check(&self) -> Result<(), String> {
-        let Preprocess { height, width, resize, mean, std, .. } = &self.image.preprocess;
-        for (what, side) in [("height", *height), ("width", *width)] {
+        let preprocess @ Preprocess { height, width, resize, mean, std, .. } = &self.image.preprocess;
+        let edge = preprocess.edge();
+        for (what, side) in [("height", *height), ("width", *width), ("shortest_edge", edge)] {
             if !(1..=MAX_INPUT_SIDE).contains(&side) {
                 return Err(format!("image.preprocess.{what} is {side}, expected 1 to {MAX_INPUT_SIDE}"));
             }
         }
-        if *resize == ResizeMode::ShortestEdgeCenterCrop && height != width {
+        if *resize == ResizeMode::ShortestEdgeCenterCrop && edge < *height.max(width) {
             return Err(format!(
-                "image.preprocess is {width} × {height}; shortest-edge-center-crop makes squares only"
+                "image.preprocess cannot crop {width} × {height} pixels when the shortest edge is {edge}; \
+                 shortest_edge must be at least as long as both"
             ));
+        }
+        if *resize == ResizeMode::Squash && preprocess.shortest_edge.is_some() {
+            return Err(
+                "image.preprocess.shortest_edge goes with shortest-edge-center-crop, not with squash".into(),
+            );
         }
         if mean.iter().chain(std).any(|x| !x.is_finite()) || std.contains(&0.0) {
             return Err("image.preprocess.mean and .std must be finite, and .std not zero".into());
@@ -229,31 +262,42 @@ impl ModelManifest {
             let length = self.text.context_length;
             return Err(format!("text.context_length is {length}, expected 1 to {MAX_CONTEXT}"));
         }
-        // A folder that came from elsewhere must not make us read outside it.
-        let inside = |name: &&str| {
-            !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
-        };
-        match self.files().into_iter().find(|name| !inside(name)) {
+        match self.files().find(|name| !is_inside(name)) {
             Some(name) => Err(format!("'{name}' is not a file name inside the folder")),
             None => Ok(()),
         }
     }
 }
 
-/// [`ModelManifest::fingerprint`] of the manifest `json`, whose `files` have these `contents`.
+/// Whether `name` is a relative path of plain components, so that joining it to a folder stays inside: what came
+/// from elsewhere must not make us read or write outside it.
+pub(crate) fn is_inside(name: &str) -> bool {
+    let plain = |name: &str| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    !name.is_empty()
+        && !name.contains(['\\', '\0'])
+        && !name.split('/').any(|part| part.is_empty() || part == ".")
+        && plain(name)
+}
+
+/// [`ModelManifest::fingerprint`] of the manifest `json`, whose files have these names and contents.
 ///
 /// Name, licence and golden file do not count: they change nothing in a vector.
-pub(crate) fn fingerprint(json: &Value, files: [&str; 3], contents: [blake3::Hash; 3]) -> String {
+pub(crate) fn fingerprint(json: &Value, contents: &[(String, blake3::Hash)]) -> String {
     let mut hasher = blake3::Hasher::new();
-    for (name, content) in files.iter().zip(contents) {
+    for (name, content) in contents {
         hasher.update(name.as_bytes()).update(&[0]).update(content.as_bytes());
     }
-    let mut canonical = String::from("{");
-    for (i, key) in ["dim", "image", "text"].into_iter().enumerate() {
-        canonical.push_str(&format!("{}\"{key}\":", if i == 0 { "" } else { "," }));
-        write_canonical(json.get(key).unwrap_or(&Value::Null), &mut canonical);
+    let mut decides = serde_json::Map::new();
+    for key in ["dim", "image", "matcher", "text"] {
+        let Some(value) = json.get(key) else { continue };
+        let mut value = value.clone();
+        if let Some(tower) = value.as_object_mut() {
+            tower.remove("variants");
+        }
+        decides.insert(key.into(), value);
     }
-    canonical.push('}');
+    let mut canonical = String::new();
+    write_canonical(&Value::Object(decides), &mut canonical);
     hasher.update(canonical.as_bytes());
     hasher.finalize().to_hex().to_string()
 }
@@ -284,5 +328,20 @@ fn write_canonical(value: &Value, out: &mut String) {
             out.push(']');
         }
         leaf => out.push_str(&leaf.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_inside;
+
+    #[test]
+    fn paths_that_stay_inside() {
+        for good in ["a", "a/b.onnx", "visual/523d3c00-47e7", ".hidden", "a..b"] {
+            assert!(is_inside(good), "{good}");
+        }
+        for bad in ["", "/a", "../a", "a/../b", "a//b", "a/", "./a", "a/.", "a\\b", "a\0"] {
+            assert!(!is_inside(bad), "{bad:?}");
+        }
     }
 }

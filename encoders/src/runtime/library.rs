@@ -74,6 +74,15 @@ struct Place {
     explicit: bool,
 }
 
+/// Where Pictor keeps what can be made again: `$XDG_CACHE_HOME/pictor`, which is `~/.cache/pictor` unless set; none without a
+/// home. `variable` reads the environment.
+pub(super) fn cache_dir(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache")));
+    cache.map(|cache| cache.join("pictor"))
+}
+
 /// Where to look, in order; `variable` reads the environment.
 fn places(variable: impl Fn(&str) -> Option<OsString>) -> Vec<Place> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
@@ -83,9 +92,7 @@ fn places(variable: impl Fn(&str) -> Option<OsString>) -> Vec<Place> {
         return vec![Place { path, explicit: true }];
     }
     let mut paths = Vec::new();
-    let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache")));
-    paths.extend(cache.map(|cache| cache.join("pictor/onnxruntime")));
+    paths.extend(cache_dir(&variable).map(|cache| cache.join("onnxruntime")));
     paths.extend(
         set("LD_LIBRARY_PATH").iter().flat_map(std::env::split_paths).filter(|dir| dir.is_absolute()),
     );
@@ -97,7 +104,7 @@ fn places(variable: impl Fn(&str) -> Option<OsString>) -> Vec<Place> {
 }
 
 /// `path` itself if it is a file; otherwise the libraries in it, where an unpacked wheel (`onnxruntime/capi/`) or release
-/// archive (`lib/`) keeps them, and in the same places one directory further down. Newest name first.
+/// archive (`lib/`) keeps them, and in the same places one directory further down. Those for GPUs first, then newest name first.
 fn libraries_in(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
@@ -124,7 +131,10 @@ fn libraries_in(path: &Path) -> Vec<PathBuf> {
     }
     let inside =
         roots.iter().flat_map(|root| ["", "capi", "onnxruntime/capi", "lib"].map(|inner| root.join(inner)));
-    inside.flat_map(|dir| entries(&dir)).filter(is_library).collect()
+    let mut found: Vec<_> = inside.flat_map(|dir| entries(&dir)).filter(is_library).collect();
+    // Who has fetched a library for GPUs wants it, whatever else is there. The sort is stable.
+    found.sort_by_key(|library| !library.with_file_name("libonnxruntime_providers_cuda.so").is_file());
+    found
 }
 
 /// Loads `path`, unless a library is loaded already: then that one is used, since a process has one.
@@ -179,6 +189,13 @@ mod tests {
             std::fs::write(capi.join(name), "").unwrap();
         }
         assert_eq!(libraries_in(&cache), [capi.join("libonnxruntime.so.1.32.0")]);
+        let cuda = cache.join("1.31.1-cuda");
+        std::fs::create_dir_all(&cuda).unwrap();
+        for name in ["libonnxruntime.so", "libonnxruntime_providers_cuda.so"] {
+            std::fs::write(cuda.join(name), "").unwrap();
+        }
+        let both = [cuda.join("libonnxruntime.so"), capi.join("libonnxruntime.so.1.32.0")];
+        assert_eq!(libraries_in(&cache), both);
         assert_eq!(libraries_in(&capi), [capi.join("libonnxruntime.so.1.32.0")]);
         assert_eq!(libraries_in(Path::new("/nowhere")), [] as [PathBuf; 0]);
     }

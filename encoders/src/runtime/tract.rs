@@ -4,12 +4,17 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use half::f16;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use tract_onnx::prelude as tract;
-use tract_onnx::prelude::{DatumExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, ToDim};
+use tract_onnx::prelude::{
+    Datum, DatumTypeExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, ToDim,
+};
+use tract_onnx::tract_hir::infer::Factoid;
 
-use super::{Graph, InputKind, Numbers, Runtime, RuntimeError, Tensor};
+use super::tensor::{Numbers, Rows, Tensor, concatenate, part, rows};
+use super::{Graph, InputKind, Runtime, RuntimeError};
 use crate::folder::GraphFile;
 
 /// The name by which it is chosen and reported.
@@ -25,90 +30,119 @@ pub(super) const VERSION: &str = "0.23";
 /// texts of 12 tokens go four times as fast in batches of 32 as one at a time, and a graph for any batch size and length loses
 /// nothing to one for exactly that. So images go one by one, and texts in as many parts as there are threads.
 struct TractRuntime {
-    plan: Arc<tract::TypedRunnableModel>,
+    plan: Plan,
     pool: Arc<ThreadPool>,
-    one_row_at_a_time: bool,
+    /// Rows of every run, when the plan is for so many.
+    fixed_batch: Option<usize>,
 }
 
-pub(super) fn load(graph: Graph<'_>, pool: Arc<ThreadPool>) -> Result<Box<dyn Runtime>, String> {
+struct Plan {
+    graph: Arc<tract::TypedRunnableModel>,
+    /// Element types of the inputs; a graph of float16 weights may take float16.
+    elements: Vec<tract::DatumType>,
+}
+
+pub(super) fn load(graph: &Graph<'_>, pool: Arc<ThreadPool>) -> Result<Box<dyn Runtime>, String> {
     // tract indexes freely while it reads a graph, and a file that is not quite ONNX can make it panic.
-    let plan = catch_unwind(AssertUnwindSafe(|| plan(&graph)));
+    let plan = catch_unwind(AssertUnwindSafe(|| plan(graph)));
     let plan = plan.unwrap_or_else(|_| Err("the graph is malformed".into()))?;
-    let one_row_at_a_time = graph.inputs.iter().any(|input| matches!(input.kind, InputKind::Pixels { .. }));
-    Ok(Box::new(TractRuntime { plan, pool, one_row_at_a_time }))
+    Ok(Box::new(TractRuntime { plan, pool, fixed_batch: fixed_batch(graph) }))
 }
 
-fn plan(graph: &Graph<'_>) -> Result<Arc<tract::TypedRunnableModel>, String> {
+fn fixed_batch(graph: &Graph<'_>) -> Option<usize> {
+    let takes_images = graph.inputs.iter().any(|input| matches!(input.kind, InputKind::Pixels { .. }));
+    graph.fixed_batch.or(takes_images.then_some(1))
+}
+
+fn plan(graph: &Graph<'_>) -> Result<Plan, String> {
     let onnx = tract_onnx::onnx();
-    let model = match &graph.file {
-        GraphFile::Bytes(bytes) => onnx.model_for_read(&mut &**bytes),
-        GraphFile::Path(path) => onnx.model_for_path(path),
+    let mut model = match &graph.file {
+        GraphFile::Bytes(bytes) => onnx.model_for_read(&mut &**bytes).map_err(reason)?,
+        GraphFile::Path(path) => onnx.model_for_path(path).map_err(reason)?,
+        GraphFile::Cut { bytes, directory } => {
+            let proto = onnx.proto_model_for_read(&mut bytes.as_slice()).map_err(reason)?;
+            let parsed = onnx.parse(&proto, directory.to_str()).map_err(reason)?;
+            if !parsed.unresolved_inputs.is_empty() {
+                return Err(format!("nothing in it makes {:?}", parsed.unresolved_inputs));
+            }
+            parsed.model
+        }
     };
-    let mut model = model.map_err(reason)?;
-    let node_name = |outlet: &tract::OutletId| model.node(outlet.node).name.as_str();
-    let has_inputs: Vec<&str> = model.inputs.iter().map(node_name).collect();
+    let node_name = |outlet: &tract::OutletId| model.node(outlet.node).name.clone();
+    let has_inputs: Vec<String> = model.inputs.iter().map(node_name).collect();
     // An output is labelled by its name in the graph; the node that makes it may be called otherwise.
-    let has_outputs: Vec<&str> =
-        model.outputs.iter().filter_map(|outlet| model.outlet_label(*outlet)).collect();
+    let has_outputs: Vec<String> =
+        model.outputs.iter().filter_map(|outlet| model.outlet_label(*outlet).map(str::to_owned)).collect();
     graph.check_names(&has_inputs, &has_outputs)?;
 
     model.select_inputs_by_name(graph.inputs.iter().map(|input| input.name)).map_err(reason)?;
-    model.select_outputs_by_name([graph.output]).map_err(reason)?;
-    let [batch, sequence] = ["batch", "sequence"].map(|name| model.symbols.sym(name).to_dim());
+    model.select_outputs_by_name(&graph.outputs).map_err(reason)?;
+    let [any, sequence] = ["batch", "sequence"].map(|name| model.symbols.sym(name).to_dim());
+    let batch = fixed_batch(graph).map_or(any, |rows| rows.to_dim());
+    let mut elements = Vec::new();
     for (i, input) in graph.inputs.iter().enumerate() {
-        let fact = match input.kind {
-            InputKind::Pixels { height, width } => f32::fact([1, 3, height, width]),
-            InputKind::Tokens { length } => {
+        let declared = model.input_fact(i).map_err(reason)?.datum_type.concretize();
+        let halves = [f32::datum_type(), f16::datum_type()];
+        let (ours, shape) = match input.kind {
+            InputKind::Pixels { height, width } => {
+                (halves, vec![batch.clone(), 3.to_dim(), height.to_dim(), width.to_dim()])
+            }
+            InputKind::Features { tokens, width } => {
+                (halves, vec![batch.clone(), tokens.to_dim(), width.to_dim()])
+            }
+            InputKind::Tokens { length, .. } => {
                 let length = length.map_or(sequence.clone(), |length| length.to_dim());
-                i64::fact([batch.clone(), length])
+                ([i64::datum_type(), i32::datum_type()], vec![batch.clone(), length])
             }
         };
-        model.set_input_fact(i, fact.into()).map_err(reason)?;
+        let element = declared.unwrap_or(ours[0]);
+        if !ours.contains(&element) {
+            return Err(input.kind.mismatch(input.name, format_args!("{element:?}")));
+        }
+        model.set_input_fact(i, element.fact(shape).into()).map_err(reason)?;
+        elements.push(element);
     }
-    model.into_optimized().and_then(|model| model.into_runnable()).map_err(reason)
+    let graph = model.into_optimized().and_then(|model| model.into_runnable()).map_err(reason)?;
+    Ok(Plan { graph, elements })
 }
 
 impl Runtime for TractRuntime {
-    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RuntimeError> {
-        let rows = inputs.first().map_or(0, |tensor| tensor.shape[0]);
-        let at_once =
-            if self.one_row_at_a_time { 1 } else { rows.div_ceil(self.pool.current_num_threads()).max(1) };
+    fn run(&self, inputs: &[Rows<'_>]) -> Result<Vec<Tensor>, RuntimeError> {
+        let rows = rows(inputs);
+        let shared = rows.div_ceil(self.pool.current_num_threads()).max(1);
+        let at_once = self.fixed_batch.unwrap_or(shared);
         let parts: Vec<Range<usize>> =
             (0..rows).step_by(at_once).map(|start| start..rows.min(start + at_once)).collect();
-        let outputs: Result<Vec<_>, String> =
-            self.pool.install(|| parts.into_par_iter().map(|part| self.run_part(inputs, part)).collect());
-        let outputs = outputs.map_err(RuntimeError)?;
-        let shape = outputs.first().map_or(Vec::new(), |(shape, _)| shape.clone());
-        let shape = [rows].into_iter().chain(shape.into_iter().skip(1)).collect();
-        let data = outputs.into_iter().flat_map(|(_, data)| data).collect();
-        Ok(vec![Tensor { shape, data: Numbers::F32(data) }])
+        let run = |range: Range<usize>| {
+            let count = range.len();
+            let mut outputs = self.plan.run(&part(inputs, range, self.fixed_batch.unwrap_or(count)))?;
+            outputs.iter_mut().for_each(|output| output.truncate(count));
+            Ok(outputs)
+        };
+        let outputs: Result<Vec<_>, String> = self.pool.install(|| parts.into_par_iter().map(run).collect());
+        Ok(concatenate(outputs.map_err(RuntimeError::Failed)?))
     }
 }
 
-impl TractRuntime {
-    /// Shape and numbers of the output for some rows of the inputs.
-    fn run_part(&self, inputs: &[Tensor], part: Range<usize>) -> Result<(Vec<usize>, Vec<f32>), String> {
-        let values = inputs.iter().map(|tensor| {
-            let mut shape = tensor.shape.clone();
-            shape[0] = part.len();
-            let value = match &tensor.data {
-                Numbers::F32(data) => tract::Tensor::from_shape(&shape, rows(data, tensor.shape[0], &part)),
-                Numbers::I64(data) => tract::Tensor::from_shape(&shape, rows(data, tensor.shape[0], &part)),
+impl Plan {
+    fn run(&self, inputs: &[Rows<'_>]) -> Result<Vec<Tensor>, String> {
+        let values = inputs.iter().zip(&self.elements).map(|(input, element)| {
+            let shape: Vec<usize> = [input.len()].iter().chain(&input.shape).copied().collect();
+            let tensor = match &input.numbers {
+                Numbers::F32(rows) => tract::Tensor::from_shape(&shape, &rows.concat()),
+                Numbers::I64(rows) => tract::Tensor::from_shape(&shape, &rows.concat()),
             };
-            value.map(IntoTValue::into_tvalue)
+            tensor.and_then(|tensor| Ok(tensor.cast_to_dt(*element)?.into_owned().into_tvalue()))
         });
         let values = values.collect::<Result<tract::TVec<_>, _>>().map_err(reason)?;
-        let outputs = self.plan.run(values).map_err(reason)?;
-        let output = outputs.first().ok_or("the graph gave no output")?;
-        let data = output.try_as_plain_ram().and_then(|view| view.as_slice::<f32>()).map_err(reason)?;
-        Ok((output.shape().to_vec(), data.to_vec()))
+        let outputs = self.graph.run(values).map_err(reason)?;
+        let numbers = outputs.iter().map(|output| {
+            let data = output.cast_to::<f32>()?;
+            let data = data.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+            Ok(Tensor { shape: output.shape().to_vec(), data })
+        });
+        numbers.collect::<Result<_, tract::TractError>>().map_err(reason)
     }
-}
-
-/// Some of the `all` rows that `data` consists of.
-fn rows<'a, T>(data: &'a [T], all: usize, part: &Range<usize>) -> &'a [T] {
-    let length = data.len() / all;
-    &data[part.start * length..part.end * length]
 }
 
 /// tract's errors with their causes, outermost first.

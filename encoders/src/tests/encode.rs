@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use pictor_core::{EmbeddingBatch, EncodeError, Encoder, dot};
 
-use super::{picture, runtimes};
-use crate::DualEncoder;
-use crate::decode::decode_rgb;
+use super::{bundled_model, picture, runtimes};
+use crate::decode::{DecodeOptions, decode_rgb};
+use crate::{
+    Device, Devices, DualEncoder, ModelError, ModelFolder, Precision, RuntimeChoice, RuntimeOptions,
+};
 
-/// A lossless file of a generated picture.
 fn bmp(width: u32, height: u32, seed: u32) -> Vec<u8> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    picture(width, height, seed).write_to(&mut bytes, image::ImageFormat::Bmp).unwrap();
-    bytes.into_inner()
+    super::bmp(&picture(width, height, seed))
 }
 
 const TEXTS: [&str; 7] = [
@@ -96,9 +95,88 @@ fn a_text_query_does_not_load_the_image_tower() {
     for encoder in runtimes() {
         encoder.encode_texts(&["a dog"]).unwrap();
         assert!(!encoder.image_is_loaded());
-        encoder.warm_up(true, false).unwrap();
+        encoder.warm_up(1, 0).unwrap();
         assert!(encoder.image_is_loaded());
     }
+}
+
+#[test]
+fn prepared_images_report_the_size_a_viewer_shows() {
+    let lying = super::files::file("orientation-6.jpg");
+    for encoder in runtimes() {
+        let image = encoder.prepare_image(&lying).unwrap();
+        assert_eq!((image.original.width, image.original.height), (16, 24));
+        assert_eq!(image.pixels.len(), 3 * 224 * 224);
+        let encoder = encoder.with_decode(DecodeOptions { exif: false, ..DecodeOptions::default() });
+        let image = encoder.prepare_image(&lying).unwrap();
+        assert_eq!((image.original.width, image.original.height), (24, 16));
+    }
+}
+
+#[test]
+fn two_workers_give_what_one_gives() {
+    for one in runtimes() {
+        let choice: RuntimeChoice = one.runtime().name.parse().unwrap();
+        let devices = Devices::Listed(vec![Device::Cpu, Device::Cpu]);
+        let options = RuntimeOptions { devices, ..RuntimeOptions::new(choice, 2) };
+        let two = DualEncoder::open(&ModelFolder::bundled(), &options).unwrap();
+        assert_eq!(two.runtime().devices.len(), 2);
+        for count in [1, 2, 7] {
+            let images: Vec<_> =
+                (0..count).map(|i| one.prepare_image(&bmp(40 + i, 64, i)).unwrap()).collect();
+            let (a, b) = (one.encode_images(&images).unwrap(), two.encode_images(&images).unwrap());
+            assert_same(&a, &b, &two.runtime().to_string());
+        }
+        assert_same(&one.encode_texts(&TEXTS).unwrap(), &two.encode_texts(&TEXTS).unwrap(), "texts");
+    }
+}
+
+#[test]
+fn queries_that_come_at_once_get_their_own_vectors() {
+    for encoder in runtimes() {
+        let alone = encoder.encode_texts(&TEXTS).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (encoder, alone) = (&encoder, &alone);
+                scope.spawn(move || {
+                    for i in 0..6 {
+                        let i = (thread + i) % TEXTS.len();
+                        let answer = encoder.encode_texts(&TEXTS[i..=i]).unwrap();
+                        let worst = dot(answer.row(0).unwrap(), alone.row(i).unwrap());
+                        assert!(worst > 0.999_99, "{}: {worst}", encoder.runtime());
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// The bundled model's folder with its own files named as those of another precision.
+#[test]
+fn precision_decides_the_file_and_8_bit_vectors_are_another_space() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["image.onnx", "text.onnx", "tokenizer.json"] {
+        fs_err::copy(bundled_model().join(file), folder.path().join(file)).unwrap();
+    }
+    let json = fs_err::read(bundled_model().join("pictor.json")).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    for tower in ["image", "text"] {
+        json[tower]["variants"] = serde_json::json!({ "int8": format!("{tower}.int8.onnx") });
+    }
+    fs_err::write(folder.path().join("pictor.json"), json.to_string()).unwrap();
+    let folder = ModelFolder::find(folder.path().to_str().unwrap()).unwrap();
+    let open = |precision| {
+        let options = RuntimeOptions { precision, ..RuntimeOptions::new(RuntimeChoice::Tract, 1) };
+        DualEncoder::open(&folder, &options)
+    };
+    let full = open(Precision::Auto).unwrap();
+    assert_eq!(full.precision(), Precision::Fp32);
+    full.warm_up(0, 1).unwrap();
+    let int8 = open(Precision::Int8).unwrap();
+    assert_eq!(int8.spec().fingerprint, format!("{}-int8", full.spec().fingerprint));
+    // Its file is not there: it is that one which is looked for.
+    assert!(int8.warm_up(0, 1).unwrap_err().to_string().contains("text.int8.onnx"));
+    assert!(matches!(open(Precision::Fp16), Err(ModelError::NoPrecision { precision: Precision::Fp16 })));
 }
 
 /// Photographs, where there are some: the runtimes agree on them, and Pillow's decoder and ours do not part ways.
@@ -121,7 +199,7 @@ fn runtimes_agree_on_photographs() {
         .iter()
         .map(|path| {
             let bytes = fs_err::read(path).unwrap();
-            assert!(decode_rgb(&bytes).is_ok(), "{}", path.display());
+            assert!(decode_rgb(&bytes, &DecodeOptions::default()).is_ok(), "{}", path.display());
             encoders[0].prepare_image(&bytes).unwrap()
         })
         .take(24)
