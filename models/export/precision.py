@@ -34,15 +34,18 @@ def int8(source: Path, target: Path, batches: list[dict] | None) -> None:
     """Weights of matrix products in int8, one scale a column; activations in uint8.
 
     Without `batches` of inputs the activations are scaled anew in every run, by the largest of the whole batch, so a vector
-    depends a little on its neighbours. With them the scales are fixed, in quantise-dequantise form.
+    depends a little on its neighbours. With them the scales are fixed, in quantise-dequantise form; a convolutional network's
+    convolutions join in, where a transformer's single one, over the pixels, stays float32.
     """
     external = source.with_name(source.name + ".data").exists()
     common = dict(per_channel=True, weight_type=QuantType.QInt8, use_external_data_format=external)
     if batches is None:
         quantize_dynamic(source, target, op_types_to_quantize=PRODUCTS, extra_options={"MatMulConstBOnly": True}, **common)
     else:
+        convolutions = sum(node.op_type == "Conv" for node in onnx.load(source, load_external_data=False).graph.node)
         quantize_static(
-            source, target, Reader(batches), quant_format=QuantFormat.QDQ, op_types_to_quantize=PRODUCTS,
+            source, target, Reader(batches), quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=PRODUCTS + (["Conv"] if convolutions > 1 else []),
             activation_type=QuantType.QUInt8, calibrate_method=CalibrationMethod.MinMax,
             extra_options={"MatMulConstBOnly": True}, **common,
         )

@@ -57,12 +57,30 @@ def linear(weight, bias):
 
 
 def plain(model: nn.Module) -> None:
-    """Replaces every `nn.MultiheadAttention` inside `model`; all of the known families run it batch-first."""
+    """Replaces every `nn.MultiheadAttention` inside `model`, and puts the scale of timm's attention into its weights.
+
+    All of the known families run `nn.MultiheadAttention` batch-first.
+    """
     for name, child in list(model.named_children()):
         if isinstance(child, nn.MultiheadAttention):
             setattr(model, name, PlainAttention(child))
         else:
             plain(child)
+    queries = getattr(model, "qkv", None) or getattr(model, "q", None)
+    if type(model).__module__.startswith("timm.") and isinstance(queries, nn.Linear) and isinstance(getattr(model, "scale", None), float):
+        scale_queries(model, queries)
+
+
+def scale_queries(attention: nn.Module, queries: nn.Linear) -> None:
+    """One product less a layer; ONNX Runtime 1.32 moreover fails on it when it is float16 and a transpose follows."""
+    if not isinstance(getattr(attention, "q_norm", None), (nn.Identity, type(None))):
+        return
+    rows = queries.weight.shape[0] // 3 if hasattr(attention, "qkv") else queries.weight.shape[0]
+    with torch.no_grad():
+        for parameter in (queries.weight, queries.bias):
+            if parameter is not None:
+                parameter[:rows] *= attention.scale
+    attention.scale = 1.0
 
 
 class ClipText(nn.Module):
