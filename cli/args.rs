@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use pictor_ann::{AnnError, IndexKind};
-use pictor_encoders::{Devices, Precision, RuntimeChoice};
+use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::KindChoice;
 
@@ -124,6 +124,52 @@ pub struct ModelArgs {
     pub runtime: RuntimeArgs,
 }
 
+/// How image files are read.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// Take photographs as they are stored and do not turn them upright by their EXIF orientation, as reference pipelines do.
+    #[arg(long)]
+    pub no_exif: bool,
+
+    /// Decode large JPEGs at a half, a quarter or an eighth of their size where that is at least twice what the model needs:
+    /// faster, and the vectors are close to the reference's and no longer equal.
+    #[arg(long)]
+    pub fast_decode: bool,
+
+    /// Most pixels of an image, width times height; larger ones are refused.
+    #[arg(long, value_name = "N", default_value_t = pictor_encoders::MAX_PIXELS)]
+    pub max_pixels: u64,
+
+    /// Longest image file: bytes, or with K, M or G (times 1024) behind the number.
+    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = size)]
+    pub max_file_size: u64,
+}
+
+impl ImageArgs {
+    /// As the encoders take it.
+    pub fn options(&self) -> DecodeOptions {
+        DecodeOptions {
+            exif: !self.no_exif,
+            fast: self.fast_decode,
+            max_pixels: self.max_pixels,
+            max_bytes: self.max_file_size,
+        }
+    }
+}
+
+/// A number of bytes, such as `300`, `64K`, `256M` or `2G`.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| "expected a number of bytes, such as 300, 64K, 256M or 2G")?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is more than a file can have"))
+}
+
 /// `pictor index`.
 #[derive(Debug, Args)]
 pub struct IndexArgs {
@@ -149,6 +195,9 @@ pub struct IndexArgs {
     /// Images the model encodes at a time; by default 32 on a processor and 128 on each GPU.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: Option<u16>,
+
+    #[command(flatten)]
+    pub decode: ImageArgs,
 
     /// Remove images of these sources whose files are gone.
     #[arg(long)]
@@ -218,6 +267,9 @@ pub struct SearchArgs {
     pub model: Option<String>,
 
     #[command(flatten)]
+    pub decode: ImageArgs,
+
+    #[command(flatten)]
     pub runtime: RuntimeArgs,
 }
 
@@ -234,6 +286,9 @@ pub struct ServeArgs {
     /// The model the index was made with, when it is not on the search path.
     #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]
     pub model: Option<String>,
+
+    #[command(flatten)]
+    pub decode: ImageArgs,
 
     #[command(flatten)]
     pub runtime: RuntimeArgs,
@@ -269,6 +324,9 @@ pub struct EvalRetrievalArgs {
     /// Search effort through `--index`.
     #[arg(long, value_name = "N", requires = "index")]
     pub effort: Option<usize>,
+
+    #[command(flatten)]
+    pub decode: ImageArgs,
 
     #[command(flatten)]
     pub model: ModelArgs,
@@ -332,6 +390,9 @@ pub struct EmbedImagesArgs {
     /// Image files.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub decode: ImageArgs,
 
     #[command(flatten)]
     pub target: EmbedTarget,

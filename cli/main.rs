@@ -9,6 +9,7 @@ mod commands;
 mod contact_sheet;
 mod embed_files;
 mod exit;
+mod fast_decode;
 mod output;
 mod wiring;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use pictor_encoders::{
-    DualEncoder, INT8_FINGERPRINT, ModelFolder, Notes, Precision, RuntimeChoice, RuntimeOptions,
+    DecodeOptions, DualEncoder, INT8_FINGERPRINT, ModelFolder, Notes, Precision, RuntimeChoice,
+    RuntimeOptions,
 };
 use pictor_query::Engine;
 use pictor_storage::Store;
@@ -29,21 +30,22 @@ pub fn check_cpu() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens a model and says what runs it.
-pub fn encoder(args: &ModelArgs, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
-    open_encoder(&args.model, args.runtime.runtime, &args.runtime.placement, output)
+/// Opens a model, which decodes images as `decode` says, and says what runs it.
+pub fn encoder(args: &ModelArgs, decode: DecodeOptions, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
+    open_encoder(&args.model, args.runtime.runtime, &args.runtime.placement, decode, output)
 }
 
 fn open_encoder(
     model: &str,
     choice: RuntimeChoice,
     placement: &PlacementArgs,
+    decode: DecodeOptions,
     output: &Output,
 ) -> anyhow::Result<Arc<DualEncoder>> {
     let folder = ModelFolder::find(model)?;
     let encoder = DualEncoder::open(&folder, &runtime_options(choice, placement, output))?;
     output.note(format_args!("model {model} ({}) on {}", encoder.precision(), encoder.runtime()));
-    Ok(Arc::new(encoder))
+    Ok(Arc::new(encoder.with_decode(decode)))
 }
 
 /// What the arguments ask of a runtime, whose remarks go where `output` puts notes.
@@ -71,6 +73,7 @@ pub fn engine(
     index: &Path,
     model: Option<&str>,
     runtime: &RuntimeArgs,
+    decode: DecodeOptions,
     output: &Output,
 ) -> anyhow::Result<(Arc<Engine>, Arc<DualEncoder>)> {
     let store = Arc::new(Store::open(index)?);
@@ -80,7 +83,7 @@ pub fn engine(
     if placement.precision == Precision::Auto && store.spec().fingerprint.ends_with(INT8_FINGERPRINT) {
         placement.precision = Precision::Int8;
     }
-    let open = |model: &str| open_encoder(model, runtime.runtime, &placement, output);
+    let open = |model: &str| open_encoder(model, runtime.runtime, &placement, decode, output);
     let encoder = match model {
         Some(named) => open(named)?,
         None => open(&recorded).with_context(|| {

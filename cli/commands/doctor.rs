@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pictor_core::Encoder;
-use pictor_encoders::{Devices, RuntimeChoice, RuntimeOptions, runtime_info};
+use pictor_encoders::{DecodeOptions, Devices, RuntimeChoice, RuntimeOptions, runtime_info};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
@@ -105,7 +105,7 @@ fn check_runtime(choice: RuntimeChoice, options: &RuntimeOptions) -> RuntimeChec
 fn check_model(args: &DoctorArgs, output: &Output) -> ModelCheck {
     let model = args.model.model.clone();
     let silent = Output { quiet: true, ..*output };
-    let tried = wiring::encoder(&args.model, &silent).and_then(|encoder| {
+    let tried = wiring::encoder(&args.model, DecodeOptions::default(), &silent).and_then(|encoder| {
         encoder.warm_up(1, 1)?;
         Ok(format!("{}, {}, on {}", encoder.spec(), encoder.precision(), encoder.runtime()))
     });

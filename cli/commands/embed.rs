@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use npyz::WriterBuilder;
 use pictor_core::{EmbeddingBatch, Encoder};
+use pictor_encoders::DecodeOptions;
 use serde::Serialize;
 
 use crate::args::{EmbedCommand, EmbedImagesArgs, EmbedTarget, EmbedTextsArgs};
 use crate::bar::bar;
 use crate::embed_files::{self, BadFile};
 use crate::exit::Outcome;
+use crate::fast_decode::FastDecodeCost;
 use crate::output::Output;
 use crate::wiring;
 
@@ -22,6 +24,8 @@ struct Written {
     rows: usize,
     dim: usize,
     fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fast_decode: Option<FastDecodeCost>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped: Vec<SkippedFile>,
 }
@@ -40,7 +44,7 @@ pub fn run(command: EmbedCommand, output: &Output) -> anyhow::Result<Outcome> {
 }
 
 fn images(args: EmbedImagesArgs, output: &Output) -> anyhow::Result<Outcome> {
-    let encoder = wiring::encoder(&args.target.model, output)?;
+    let encoder = wiring::encoder(&args.target.model, args.decode.options(), output)?;
     let progress = bar(Some(args.files.len() as u64), "images", output);
     let batch = wiring::batch(args.target.batch, &encoder);
     let (rows, bad) = embed_files::images(&*encoder, &args.files, batch, &progress)?;
@@ -54,17 +58,18 @@ fn images(args: EmbedImagesArgs, output: &Output) -> anyhow::Result<Outcome> {
             list.concat()
         );
     }
-    finish(&args.target, &*encoder, &rows, bad, output)
+    let fast_decode = FastDecodeCost::measure(&encoder, &args.files, &args.decode.options(), output)?;
+    finish(&args.target, &*encoder, &rows, bad, fast_decode, output)
 }
 
 fn texts(args: EmbedTextsArgs, output: &Output) -> anyhow::Result<Outcome> {
     let lines: Vec<String> = read_text(&args.file)?.lines().map(str::to_owned).collect();
-    let encoder = wiring::encoder(&args.target.model, output)?;
+    let encoder = wiring::encoder(&args.target.model, DecodeOptions::default(), output)?;
     let progress = bar(Some(lines.len() as u64), "texts", output);
     let batch = wiring::batch(args.target.batch, &encoder);
     let rows = embed_files::texts(&*encoder, &lines, batch, &progress)?;
     progress.finish_and_clear();
-    finish(&args.target, &*encoder, &rows, Vec::new(), output)
+    finish(&args.target, &*encoder, &rows, Vec::new(), None, output)
 }
 
 fn read_text(path: &Path) -> anyhow::Result<String> {
@@ -81,6 +86,7 @@ fn finish(
     encoder: &dyn Encoder,
     rows: &EmbeddingBatch,
     bad: Vec<BadFile>,
+    fast_decode: Option<FastDecodeCost>,
     output: &Output,
 ) -> anyhow::Result<Outcome> {
     write_npy(&target.out, rows).with_context(|| format!("failed to write {}", target.out.display()))?;
@@ -89,6 +95,7 @@ fn finish(
         rows: rows.len(),
         dim: rows.dim(),
         fingerprint: encoder.spec().fingerprint.clone(),
+        fast_decode,
         skipped: bad.into_iter().map(|b| SkippedFile { file: b.path, reason: b.reason }).collect(),
     };
     output.result(&written, |w| {

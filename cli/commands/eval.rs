@@ -45,7 +45,7 @@ struct ThroughIndex {
 pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let start = Instant::now();
     let dataset = Dataset::read(&args.captions, &args.images, args.split.as_deref())?;
-    let encoder = wiring::encoder(&args.model, output)?;
+    let encoder = wiring::encoder(&args.model, args.decode.options(), output)?;
     let batch = wiring::batch(args.batch, &encoder);
     let texts = encode_texts(&dataset, &*encoder, batch, output)?;
     let (report, through_index) = match &args.index {

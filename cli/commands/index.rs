@@ -1,6 +1,7 @@
 //! `pictor index`.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,34 +9,58 @@ use anyhow::{Context, bail};
 use pictor_core::{Encoder, EncoderSpec};
 use pictor_indexer::{Captions, IndexOptions, IndexReport};
 use pictor_storage::{StorageError, Store};
+use serde::Serialize;
 
 use crate::args::IndexArgs;
 use crate::bar::IndexBar;
 use crate::exit::Outcome;
+use crate::fast_decode::{self, FastDecodeCost};
 use crate::output::{Output, bytes, count};
 use crate::wiring;
+
+/// The indexer's report, and what else is to be told.
+#[derive(Serialize)]
+struct Indexed {
+    #[serde(flatten)]
+    report: IndexReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fast_decode: Option<FastDecodeCost>,
+}
 
 pub fn run(args: IndexArgs, output: &Output) -> anyhow::Result<Outcome> {
     let captions = args.captions.as_deref().map(Captions::read).transpose()?;
     pictor_indexer::check_sources(&args.sources, &args.index.index)?;
-    let encoder = wiring::encoder(&args.model, output)?;
+    let encoder = wiring::encoder(&args.model, args.decode.options(), output)?;
     let store = open_or_create(&args, encoder.spec())?;
     let options = IndexOptions {
         batch: wiring::batch(args.batch, &encoder),
         prepare_threads: args.model.runtime.placement.threads,
         captions,
         prune: args.prune,
+        max_file_bytes: args.decode.max_file_size,
         ..IndexOptions::default()
     };
 
     let cancel = cancel_on_interrupt(output)?;
     let bar = IndexBar::new(output);
-    let report = pictor_indexer::index(&args.sources, &store, encoder, &options, &bar, &cancel);
+    let report = pictor_indexer::index(&args.sources, &store, encoder.clone(), &options, &bar, &cancel);
     bar.finish();
     let report = report?;
 
-    output.result(&report, |report| describe(report, &args))?;
-    Ok(if args.strict && !report.skipped.is_empty() { Outcome::Skipped } else { Outcome::Done })
+    let fast_decode = match args.decode.fast_decode {
+        true => FastDecodeCost::measure(&encoder, &some_files(&store)?, &args.decode.options(), output)?,
+        false => None,
+    };
+    let indexed = Indexed { report, fast_decode };
+    output.result(&indexed, |indexed| describe(&indexed.report, &args))?;
+    Ok(if args.strict && !indexed.report.skipped.is_empty() { Outcome::Skipped } else { Outcome::Done })
+}
+
+/// Files of the index, enough to measure on.
+fn some_files(store: &Store) -> anyhow::Result<Vec<PathBuf>> {
+    let snapshot = store.snapshot()?;
+    let paths = snapshot.records().take(fast_decode::IMAGES).map(|record| Ok(record?.1.uri.into()));
+    paths.collect()
 }
 
 fn open_or_create(args: &IndexArgs, spec: &EncoderSpec) -> anyhow::Result<Store> {

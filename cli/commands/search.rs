@@ -12,7 +12,13 @@ use crate::wiring;
 pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
     let queries = queries(&args)?;
     let image = args.image.as_deref().map(fs_err::read).transpose()?;
-    let (engine, _) = wiring::engine(&args.index.index, args.model.as_deref(), &args.runtime, output)?;
+    let (engine, _) = wiring::engine(
+        &args.index.index,
+        args.model.as_deref(),
+        &args.runtime,
+        args.decode.options(),
+        output,
+    )?;
     let mut answers = Vec::with_capacity(queries.len());
     for text in queries {
         let request = SearchRequest {

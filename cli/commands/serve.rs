@@ -13,7 +13,13 @@ use crate::output::Output;
 use crate::wiring;
 
 pub fn run(args: ServeArgs, output: &Output) -> anyhow::Result<Outcome> {
-    let (engine, encoder) = wiring::engine(&args.index.index, args.model.as_deref(), &args.runtime, output)?;
+    let (engine, encoder) = wiring::engine(
+        &args.index.index,
+        args.model.as_deref(),
+        &args.runtime,
+        args.decode.options(),
+        output,
+    )?;
     // Both towers load now, so that the first visitor does not wait for them.
     encoder.warm_up(1, 1)?;
     // Not the library's path, which is nobody's business on the other end of a connection.

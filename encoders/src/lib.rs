@@ -6,16 +6,18 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | Where is an image turned into numbers? | `preprocess.rs`, with Pillow's resampling in `resize.rs` |
-//! | Which formats, which limits, which way up? | `decode.rs` |
-//! | Where is text turned into token ids? | `tokenize.rs` |
+//! | Where is an image turned into numbers? | `preprocess.rs`, with Pillow's resampling in `resize/` |
+//! | Which formats, which limits, which way up? | `decode/` |
+//! | Where is text turned into token ids? | `tokenize.rs`, after the cleaning of `clean/` |
 //! | What is in a `pictor.json`? | `manifest.rs` |
+//! | Which folders of other tools are models too? | `layout/`, read into the same manifest |
+//! | Are the graphs those that the settings describe? | `graphs.rs`, by what ONNX files say of themselves, `onnx/` |
 //! | Where are models looked for? | `folder.rs`; the one inside the binary is `bundled.rs` |
 //! | Where do models come from? | `hub/` fetches, `install/` puts in place, `catalogue.rs` lists what is known to work |
 //! | Are its vectors the reference's here? | `verify/` |
 //! | Who runs the graph? | `runtime/` |
 //! | Who encodes queries that come at once together? | `coalesce.rs` |
-//! | Where does it come together? | `clip.rs` |
+//! | Where does it come together? | `clip.rs`; image and text scored together: `matcher.rs` |
 //!
 //! What must stay true: the numbers equal those of the Python pipelines that the models were trained in (golden values,
 //! `tests/`), and a vector depends on its own input alone.
@@ -70,7 +72,7 @@ pub use manifest::{
 };
 pub use matcher::ImageTextMatcher;
 pub use preprocess::{ConvertRgb, CropOffset, Preprocess, ResizeMode};
-pub use resize::Filter;
+pub use resize::{Filter, resize_rgb};
 pub use runtime::{
     Device, Devices, Notes, Precision, RuntimeChoice, RuntimeInfo, RuntimeOptions, runtime_info,
 };

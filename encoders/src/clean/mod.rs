@@ -9,7 +9,8 @@
 //! The reference is Python code, so its oddities are kept: a text that was cleaned otherwise in training has other tokens and
 //! another vector. Nothing here can fail, and nothing depends on the model.
 //!
-//! What must stay true: every recipe gives, character by character, what its Python original gives (`tests/tokens.rs`).
+//! What must stay true: every recipe gives, character by character, what its Python original gives (`tests/tokens.rs`), for
+//! texts of up to 10,000 characters and characters that both Unicode tables know: Python's are those of its release.
 
 pub(crate) mod ftfy;
 mod html;
@@ -21,6 +22,10 @@ use serde::{Deserialize, Serialize};
 /// Most words of a caption that BLIP keeps: `max_words=30` of `coco_karpathy_retrieval_eval` (BLIP,
 /// data/coco_karpathy_dataset.py). LAVIS passes 50, which differs only past the 35 tokens that the tower reads.
 const BLIP_WORDS: usize = 30;
+
+/// Characters of a text that open_clip's cleaning looks at; the rest is cut off. The models read 77 tokens, which a tenth of this
+/// fills; without a limit `&amp;amp;amp;…`, of which ftfy takes off one layer a time, would take minutes for a megabyte.
+const LONGEST_TEXT: usize = 10_000;
 
 /// A cleaning recipe, named after the code that defines it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +74,7 @@ impl Clean {
 
 /// open_clip's `basic_clean`, less the trimming, which all that follows it does again.
 fn basic_clean(text: &str) -> String {
+    let text = text.char_indices().nth(LONGEST_TEXT).map_or(text, |(end, _)| &text[..end]);
     html::unescape(&html::unescape(&ftfy::fix_text(text)))
 }
 

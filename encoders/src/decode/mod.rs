@@ -40,8 +40,8 @@ const MAX_SIDE: u32 = 65_535;
 pub struct DecodeOptions {
     /// Turn photographs upright by their EXIF orientation. Reference pipelines do not; a viewer does.
     pub exif: bool,
-    /// Decode a JPEG straight to a half, a quarter or an eighth of its size where that is still at least the size needed. Several
-    /// times faster for large photographs, and the pixels are no longer the reference's.
+    /// Decode a JPEG straight to a half, a quarter or an eighth of its size where that is at least twice the size needed. Twice as
+    /// fast for large photographs, and the pixels are no longer the reference's.
     pub fast: bool,
     /// Most pixels of an image, width times height.
     pub max_pixels: u64,

@@ -25,7 +25,15 @@ use crate::manifest::{MANIFEST_FILE, ModelManifest, Variants};
 use crate::onnx::GraphFacts;
 
 /// Files and directories by which a model folder is told from any other.
-const MARKS: [&str; 5] = [MANIFEST_FILE, "open_clip_config.json", "config.json", "visual", "textual"];
+const MARKS: [&str; 7] = [
+    MANIFEST_FILE,
+    "open_clip_config.json",
+    "config.json",
+    "preprocessor_config.json",
+    "onnx",
+    "visual",
+    "textual",
+];
 
 /// Whether `directory` looks like a model, complete or not.
 pub(crate) fn is_model(directory: &Path) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Models were trained and measured behind Pillow, and its resampling is unlike other libraries': the kernel is widened when
 //! shrinking (antialiasing), each axis is one pass, and between the passes the values are rounded and clipped to 8 bits, with
-//! fixed-point weights. A general resize crate is faster still and differs by several levels in places, which moves
+//! fixed-point weights. A general resize crate is about as fast and differs by several levels in places, which moves
 //! embeddings; so the arithmetic here is that of `src/libImaging/Resample.c`, only arranged for SIMD.
 //!
 //! The version is Pillow 13. Up to Pillow 12 the horizontal pass always came first; since 13 the vertical one does when the
@@ -19,6 +19,7 @@ mod portable;
 
 use std::ops::Range;
 
+use image::RgbImage;
 use pictor_core::RasterSize;
 
 use self::axis::Axis;
@@ -36,6 +37,18 @@ impl Window {
     pub fn all(size: RasterSize) -> Self {
         Self { columns: 0..size.width, rows: 0..size.height }
     }
+}
+
+/// Pillow's `Image.resize(size, filter)` of an RGB image, in every bit.
+///
+/// # Panics
+/// When a side is zero, of either.
+pub fn resize_rgb(image: &RgbImage, size: RasterSize, filter: Filter) -> RgbImage {
+    let from = RasterSize { width: image.width(), height: image.height() };
+    let sides = [from.width, from.height, size.width, size.height];
+    assert!(!sides.contains(&0), "no image of {from:?} or {size:?}");
+    let pixels = resize::<3>(image.as_raw(), from, size, &Window::all(size), filter);
+    RgbImage::from_raw(size.width, size.height, pixels).expect("three bytes a pixel; this is a bug")
 }
 
 /// Resizes `pixels`, an image of `N` interleaved channels and the size `from`, to `full` and returns the part inside `window`,

@@ -43,6 +43,9 @@ struct Case {
     pad_id: u32,
     /// The hashes of the texts' ids, in decimal and separated by spaces, one after the other.
     hashes: String,
+    /// The script that made it says why; differences are counted only.
+    #[serde(default)]
+    known_to_differ: bool,
 }
 
 impl Golden {
@@ -90,6 +93,9 @@ impl Golden {
                 }
             }
             println!("{}: {} of {} texts differ", case.name, differences.len() - before, self.texts.len());
+            if case.known_to_differ {
+                differences.truncate(before);
+            }
         }
         differences
     }
@@ -195,6 +201,19 @@ fn names_are_the_manifests() {
     for name in names {
         let recipe: Clean = serde_json::from_value(Value::from(name)).unwrap();
         assert_eq!(serde_json::to_value(recipe).unwrap(), name);
+    }
+}
+
+#[test]
+fn hostile_texts_end() {
+    let chain = format!("é&{}lt;", "amp;".repeat(200_000));
+    assert!(Clean::OpenClipLower.apply(&chain).len() < 10);
+    for unit in ["Ã", "Ã ", "Ã©", "雪â€", "&", "&#", "a\u{301}\u{323}", "\u{85}", "\x1b[", "ðŸ", "&amp;"]
+    {
+        let text = unit.repeat(100_000);
+        for clean in [Clean::OpenClipCanonicalize, Clean::BlipCaption] {
+            assert!(clean.apply(&text).len() <= 2 * text.len());
+        }
     }
 }
 

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT / "models/export"))
-from sentencepieces import gemma_tokenizer, siglip_tokenizer, t5_tokenizer, train  # noqa: E402
+from sentencepieces import gemma_tokenizer, t5_tokenizer, train  # noqa: E402
 from tokenizer import open_clip_tokenizer_json, transformers_tokenizer_json  # noqa: E402
 
 BLIP_CONTEXT = 35
@@ -107,13 +107,11 @@ def main():
         corpus = [*PHRASES, *ENTITIES, *(text for text in texts if text.isascii() and " " in text)]
         unigram = train(scratch, corpus, "unigram", 700, normalization_rule_name="identity", character_coverage=0.98)
         bpe = train(scratch, corpus, "bpe", 1000)
-        t5, siglip, gemma = t5_tokenizer(unigram), siglip_tokenizer(unigram), gemma_tokenizer(bpe)
+        t5, gemma = t5_tokenizer(unigram), gemma_tokenizer(bpe)
         cases = [
             case("clip-2000", open_clip_tokenizer_json(clip), directory, "open-clip-lower", 77, 0, open_clip_ids(clip, texts)),
-            case("siglip-open-clip", transformers_tokenizer_json(t5), directory, "open-clip-canonicalize", 64, 1,
+            case("siglip", transformers_tokenizer_json(t5), directory, "open-clip-canonicalize", 64, 1,
                  transformers_ids(t5, texts, "open-clip-canonicalize", 64)),
-            case("siglip", transformers_tokenizer_json(siglip), directory, "lowercase", 64, 1,
-                 transformers_ids(siglip, texts, "none", 64)),
             case("gemma", transformers_tokenizer_json(gemma), directory, "lowercase", 64, 0,
                  transformers_ids(gemma, texts, "lowercase", 64)),
         ]  # fmt: skip

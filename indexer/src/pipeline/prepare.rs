@@ -4,7 +4,6 @@ use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -13,7 +12,7 @@ use pictor_storage::Skipped;
 
 use super::encode::Outcome;
 use crate::progress::Counters;
-use crate::source::{Asset, MAX_FILE_BYTES, too_long};
+use crate::source::Asset;
 
 /// A file that has to be read.
 pub(super) struct Job {
@@ -36,6 +35,8 @@ pub(super) struct Ready {
 #[derive(Clone, Copy)]
 pub(super) struct Prepare<'a> {
     pub encoder: &'a dyn Encoder,
+    /// Longest file that is read.
+    pub max_file_bytes: u64,
     pub counters: &'a Counters,
     pub stop: &'a AtomicBool,
 }
@@ -77,7 +78,7 @@ impl Prepare<'_> {
         };
 
         let read = self.counters.read.time(|| {
-            let bytes = read(&asset.path)?;
+            let bytes = read(&asset, self.max_file_bytes)?;
             let hash = ContentHash(*blake3::hash(&bytes).as_bytes());
             Ok::<_, io::Error>((bytes, hash))
         });
@@ -112,12 +113,17 @@ impl Prepare<'_> {
 }
 
 /// The whole file, as long as it is not longer than it may be; it may have grown since it was found.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(asset: &Asset, limit: u64) -> io::Result<Vec<u8>> {
+    let too_long =
+        |bytes: u64| Err(io::Error::other(format!("{bytes} bytes is over the limit of {limit} bytes")));
+    if asset.bytes > limit {
+        return too_long(asset.bytes);
+    }
     let mut bytes = Vec::new();
     // std, not fs_err: the reason stands beside the path wherever it is shown.
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other(too_long(bytes.len() as u64)));
+    File::open(&asset.path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return too_long(bytes.len() as u64);
     }
     Ok(bytes)
 }

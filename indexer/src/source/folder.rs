@@ -35,10 +35,6 @@ const UNREAD_EXTENSIONS: [&str; 15] = [
     "raf",
 ];
 
-/// Longest file that is read, in bytes. A photograph of the largest size that is decoded stays far below; the limit keeps a disk
-/// image named `.jpg` from filling the memory.
-pub const MAX_FILE_BYTES: u64 = 256 << 20;
-
 /// The sources of a job, checked.
 pub(crate) struct Sources {
     roots: Vec<Root>,
@@ -255,9 +251,6 @@ fn asset(path: &Path, canonical: &Path) -> Found {
     if !metadata.is_file() {
         return skipped("it is not a regular file".into());
     }
-    if metadata.len() > MAX_FILE_BYTES {
-        return skipped(too_long(metadata.len()));
-    }
     match canonical.to_str() {
         Some(uri) => Ok(Asset {
             uri: uri.into(),
@@ -267,11 +260,6 @@ fn asset(path: &Path, canonical: &Path) -> Found {
         }),
         None => skipped("its path is not valid UTF-8; rename it".into()),
     }
-}
-
-/// The reason given for a file over [`MAX_FILE_BYTES`].
-pub(crate) fn too_long(bytes: u64) -> String {
-    format!("{bytes} bytes is over the limit of {MAX_FILE_BYTES} bytes")
 }
 
 fn skip(path: &Path, metadata: Option<&Metadata>, reason: String) -> Skipped {
@@ -446,19 +434,11 @@ mod tests {
         let root = tree(&["a.jpg"]);
         let odd = root.path().join("photos").join(OsStr::from_bytes(b"b\xff.jpg"));
         fs_err::write(odd, "x").unwrap();
-        fs_err::File::create(root.path().join("photos/c.jpg")).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(root.path().join("photos/d.jpg")).unwrap();
 
         let (assets, skipped) = walk(&root, &["photos"]);
         assert_eq!(assets, ["a.jpg"]);
         let reasons: Vec<_> = skipped.iter().map(|(_, reason)| reason.as_str()).collect();
-        assert_eq!(
-            reasons,
-            [
-                "its path is not valid UTF-8; rename it",
-                "268435457 bytes is over the limit of 268435456 bytes",
-                "it is not a regular file"
-            ]
-        );
+        assert_eq!(reasons, ["its path is not valid UTF-8; rename it", "it is not a regular file"]);
     }
 }

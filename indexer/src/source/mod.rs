@@ -9,8 +9,8 @@ mod captions;
 mod folder;
 
 pub use captions::Captions;
-pub use folder::{IMAGE_EXTENSIONS, MAX_FILE_BYTES};
-pub(crate) use folder::{Sources, too_long};
+pub use folder::IMAGE_EXTENSIONS;
+pub(crate) use folder::Sources;
 
 /// One image file that a source offers.
 #[derive(Clone, Debug, PartialEq, Eq)]

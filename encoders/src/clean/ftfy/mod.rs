@@ -30,30 +30,23 @@ pub(super) use code_page::windows_1252;
 
 use super::html;
 
-/// Characters that are fixed at once; a longer line is cut, as ftfy's `max_decode_length` does.
-const LONGEST_SEGMENT: usize = 1_000_000;
-
-/// ftfy's `fix_text(text)`: line by line, because lines may have been broken differently.
+/// ftfy's `fix_text(text)`: line by line, because lines may have been broken differently. ftfy also cuts a line after a million
+/// characters; no text comes here with that many.
 pub(crate) fn fix_text(text: &str) -> String {
     let mut unescape = true;
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let line = rest.find('\n').map_or(rest.len(), |at| at + 1);
-        let cut = rest[..line].char_indices().nth(LONGEST_SEGMENT).map_or(line, |(at, _)| at);
-        let (segment, after) = rest.split_at(cut);
+    for line in text.split_inclusive('\n') {
         // A `<` says that this is HTML, here and in all lines after it, whose entities are meant.
-        unescape &= !segment.contains('<');
-        out.push_str(&fix_segment(segment, unescape));
-        rest = after;
+        unescape &= !line.contains('<');
+        out.push_str(&fix_line(line, unescape));
     }
     out
 }
 
 /// ftfy's `fix_and_explain`: all fixes in turn, until none finds anything. Each makes the text shorter or its characters plainer
 /// and none undoes another, so this ends.
-fn fix_segment(segment: &str, unescape: bool) -> String {
-    let mut text = segment.to_owned();
+fn fix_line(line: &str, unescape: bool) -> String {
+    let mut text = line.to_owned();
     loop {
         let unescaped = if unescape { unescape_html(&text) } else { Cow::Borrowed(text.as_str()) };
         let decoded = encoding::fix_encoding(&unescaped);
