@@ -9,11 +9,12 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PICTOR := $(TARGET_DIR)/release/pictor
 # Tests and the demo want the same folder of sample photographs.
 PHOTOS ?=
+PYTHON ?= python3
 SAMPLE_PHOTOS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pictor/demo-photos
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo test check audit bench fmt tools-test tools-check
+.PHONY: help build demo test check audit bench bench-encode fmt tools-test tools-check
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,6 +43,9 @@ audit: tools-check ## known vulnerabilities in dependencies (fetches the RustSec
 
 bench: build ## run the benchmarks; results go to benches/runs/
 	@benches/run "$(PICTOR)"
+
+bench-encode: build ## ViT-B/32 beside open_clip and bare ONNX Runtime; PYTHON has models/export/requirements.txt installed
+	@benches/encode "$(PICTOR)" "$(PYTHON)"
 
 fmt: ## format the code
 	cargo fmt --all

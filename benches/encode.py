@@ -133,7 +133,9 @@ def main():
         for precision in ("fp32", "int8"):
             path = str(arguments.models / "vit-b-32" / graphs[precision])
             figures[f"onnxruntime_python_{precision}"] = onnxruntime_alone(path, tensors, arguments.threads)
-        rounds.append({"peers": figures, "pictor": {p: pictor(arguments, p, r) for p, r in (("fp32", ["onnxruntime", "tract"]), ("int8", ["onnxruntime"]))}})
+        ours = {"fp32": ["onnxruntime", "tract"], "int8": ["onnxruntime"]}
+        ours = {precision: pictor(arguments, precision, runtimes) for precision, runtimes in ours.items()}
+        rounds.append({"peers": figures, "pictor": ours})
         print(json.dumps(rounds[-1]), file=sys.stderr)
 
     result = {
@@ -144,9 +146,27 @@ def main():
         "images": arguments.images,
         "versions": versions(),
         "median": medians(rounds),
+        "ratios": ratios(medians(rounds)),
         "rounds": rounds,
     }
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def ratios(median):
+    """What the figures are for, each as one number."""
+    peers, fp32 = median["peers"], median["pictor"]["fp32"]["runtimes"]
+    onnxruntime, tract = fp32
+    (int8,) = median["pictor"]["int8"]["runtimes"]
+    return {
+        "files_to_vectors_to_bare_session_fp32": onnxruntime["embed_to_bare"],
+        "files_to_vectors_to_bare_session_int8": int8["embed_to_bare"],
+        "files_to_vectors_to_python_session_fp32": onnxruntime["embed"] / peers["onnxruntime_python_fp32"],
+        "files_to_vectors_to_open_clip_fp32": onnxruntime["embed"] / peers["open_clip_end_to_end"],
+        "files_to_vectors_to_open_clip_int8": int8["embed"] / peers["open_clip_end_to_end"],
+        "int8_to_fp32_bare": int8["bare"] / onnxruntime["bare"],
+        "int8_to_fp32_files_to_vectors": int8["embed"] / onnxruntime["embed"],
+        "tract_to_onnxruntime_files_to_vectors": tract["embed"] / onnxruntime["embed"],
+    }
 
 
 def medians(values):

@@ -1,6 +1,7 @@
 //! Progress on standard error: a bar on a terminal, nothing elsewhere.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pictor_encoders::{AddProgress, AddState};
 use pictor_indexer::{Progress, ProgressState};
 
 use crate::output::Output;
@@ -47,5 +48,41 @@ impl Progress for IndexBar {
             message += &format!(", {} skipped", state.skipped);
         }
         self.0.set_message(message);
+    }
+}
+
+/// Draws how far the installation of a model is.
+pub struct AddBar(ProgressBar);
+
+impl AddBar {
+    /// A bar for `pictor model add`, in bytes.
+    pub fn new(output: &Output) -> Self {
+        let bar = bar(None, "", output);
+        let template =
+            "{bar:28} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left  {msg}";
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        Self(bar)
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl AddProgress for AddBar {
+    fn update(&self, state: &AddState<'_>) {
+        if self.0.length() != state.total {
+            match state.total {
+                Some(total) => self.0.set_length(total),
+                None => self.0.unset_length(),
+            }
+        }
+        self.0.set_position(state.done);
+        if self.0.message() != state.file {
+            self.0.set_message(state.file.to_owned());
+        }
     }
 }

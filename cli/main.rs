@@ -42,6 +42,7 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
         Command::Eval(args::EvalCommand::Retrieval(args)) => commands::eval::run(args, output),
         Command::Bench(args::BenchCommand::Encode(args)) => commands::bench::run(args, output),
         Command::Embed(args) => commands::embed::run(args, output),
+        Command::Model(command) => commands::model::run(command, output),
         Command::Inspect(args) => commands::inspect::run(args, output),
         Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Completions { shell } => {

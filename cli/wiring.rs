@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use pictor_encoders::{DecodeOptions, DualEncoder, ModelFolder, Notes, RuntimeChoice, RuntimeOptions};
+use pictor_encoders::{
+    DecodeOptions, DualEncoder, INT8_FINGERPRINT, ModelFolder, Notes, Precision, RuntimeChoice,
+    RuntimeOptions,
+};
 use pictor_query::Engine;
 use pictor_storage::Store;
 
@@ -29,17 +32,18 @@ pub fn check_cpu() -> anyhow::Result<()> {
 
 /// Opens a model, which decodes images as `decode` says, and says what runs it.
 pub fn encoder(args: &ModelArgs, decode: DecodeOptions, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
-    open_encoder(&args.model, &args.runtime, decode, output)
+    open_encoder(&args.model, args.runtime.runtime, &args.runtime.placement, decode, output)
 }
 
 fn open_encoder(
     model: &str,
-    runtime: &RuntimeArgs,
+    choice: RuntimeChoice,
+    placement: &PlacementArgs,
     decode: DecodeOptions,
     output: &Output,
 ) -> anyhow::Result<Arc<DualEncoder>> {
     let folder = ModelFolder::find(model)?;
-    let encoder = DualEncoder::open(&folder, &runtime_options(runtime.runtime, &runtime.placement, output))?;
+    let encoder = DualEncoder::open(&folder, &runtime_options(choice, placement, output))?;
     output.note(format_args!("model {model} ({}) on {}", encoder.precision(), encoder.runtime()));
     Ok(Arc::new(encoder.with_decode(decode)))
 }
@@ -74,9 +78,15 @@ pub fn engine(
 ) -> anyhow::Result<(Arc<Engine>, Arc<DualEncoder>)> {
     let store = Arc::new(Store::open(index)?);
     let recorded = store.spec().name.clone();
+    let mut placement = runtime.placement.clone();
+    // 8-bit vectors are compared with 8-bit ones: what made the index decides, unless the user insists.
+    if placement.precision == Precision::Auto && store.spec().fingerprint.ends_with(INT8_FINGERPRINT) {
+        placement.precision = Precision::Int8;
+    }
+    let open = |model: &str| open_encoder(model, runtime.runtime, &placement, decode, output);
     let encoder = match model {
-        Some(named) => open_encoder(named, runtime, decode, output)?,
-        None => open_encoder(&recorded, runtime, decode, output).with_context(|| {
+        Some(named) => open(named)?,
+        None => open(&recorded).with_context(|| {
             format!("this index was made with the model '{recorded}'; say where it is with --model DIR")
         })?,
     };

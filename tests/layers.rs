@@ -25,6 +25,8 @@ const HOMES: &[(&str, &str)] = &[
     ("tract-onnx", "pictor-encoders"),
     ("ort", "pictor-encoders"),
     ("turbojpeg-sys", "pictor-encoders"),
+    ("hf-hub", "pictor-encoders"),
+    ("ureq", "pictor-encoders"),
     ("hnsw_rs", "pictor-ann"),
     ("faiss-sys", "pictor-ann"),
     ("rocksdb", "pictor-storage"),

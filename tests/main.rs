@@ -5,12 +5,14 @@
 //! - `journey`: the commands as a user runs them, from photographs to ranked results
 //! - `mistakes`: what a user gets wrong, and what the error says
 //! - `crash`: a process killed in the middle of its work
+//! - `models`: models installed from a hub, which `hub_server` plays; and removed, and verified
 //! - `serve`: the service as a program sees it
 //! - `documents`: links in the documents lead somewhere
 //! - `quality`: figures on real photographs; says so when the photographs are absent
 //!
 //! What concerns one crate is tested in that crate.
 
+mod hub_server;
 mod support;
 
 mod crash;
@@ -18,5 +20,6 @@ mod documents;
 mod journey;
 mod layers;
 mod mistakes;
+mod models;
 mod quality;
 mod serve;

@@ -6,5 +6,6 @@ pub mod embed;
 pub mod eval;
 pub mod index;
 pub mod inspect;
+pub mod model;
 pub mod search;
 pub mod serve;

@@ -3,10 +3,30 @@
 /// Its name.
 pub(crate) const NAME: &str = "pictor-mini";
 
-/// Its folder, as `(file name, content)`.
-pub(crate) const FILES: &[(&str, &[u8])] = &[
-    ("pictor.json", include_bytes!("../../models/pictor-mini/pictor.json")),
-    ("image.onnx", include_bytes!("../../models/pictor-mini/image.onnx")),
-    ("text.onnx", include_bytes!("../../models/pictor-mini/text.onnx")),
-    ("tokenizer.json", include_bytes!("../../models/pictor-mini/tokenizer.json")),
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_bytes!(concat!("../../models/pictor-mini/", $name)))),*]
+    };
+}
+
+/// Its folder, as `(file name, content)`; with its golden values, so that `pictor model verify` has something to replay
+/// wherever the binary is.
+pub(crate) const FILES: &[(&str, &[u8])] = files![
+    "pictor.json",
+    "image.onnx",
+    "text.onnx",
+    "tokenizer.json",
+    "golden.json",
+    "golden/alpha.png",
+    "golden/alpha.raster.png",
+    "golden/dot.png",
+    "golden/dot.raster.png",
+    "golden/palette.png",
+    "golden/palette.raster.png",
+    "golden/sliver.png",
+    "golden/sliver.raster.png",
+    "golden/tall.png",
+    "golden/tall.raster.png",
+    "golden/wide.jpg",
+    "golden/wide.raster.png",
 ];

@@ -26,6 +26,9 @@ use crate::tokenize::{Ids, TextTokenizer};
 /// Most texts of a call that waits for others to be encoded with; more are a batch of their own.
 const FEW_TEXTS: usize = 16;
 
+/// What is appended to the fingerprint of a model that runs in 8-bit integers.
+pub const INT8_FINGERPRINT: &str = "-int8";
+
 /// A model folder opened on a runtime.
 pub struct DualEncoder {
     folder: ModelFolder,
@@ -58,7 +61,7 @@ impl DualEncoder {
         let mut spec = manifest.spec();
         if precision == Precision::Int8 {
             // Its vectors are near the full ones and not comparable with them.
-            spec.fingerprint += "-int8";
+            spec.fingerprint += INT8_FINGERPRINT;
         }
         let folder = folder.clone();
         let (image, text, few_texts) = (Lazy::new(), Lazy::new(), Coalesce::new());

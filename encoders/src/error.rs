@@ -16,7 +16,7 @@ pub enum ModelError {
     /// No such model.
     #[error(
         "no model '{name}': it is neither bundled ({bundled}) nor a model folder{searched}; \
-         `pictor model list` shows what there is, `pictor model add` fetches one",
+         `pictor model list` shows what there is, `pictor model add` fetches one, PICTOR_MODELS says where to look",
         searched = list(", and these do not hold it: ", searched)
     )]
     NotFound {

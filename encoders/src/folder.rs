@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::bundled;
 use crate::error::ModelError;
 use crate::graphs;
+use crate::install::noted_as;
 use crate::layout;
 use crate::manifest::{MANIFEST_FILE, MatcherHead, ModelManifest, fingerprint, is_inside};
 use crate::onnx::{GraphFacts, extract};
@@ -41,8 +42,9 @@ pub(crate) enum GraphFile {
 }
 
 impl ModelFolder {
-    /// Finds a model: `pictor-mini` is the bundled one, then a model folder, then one of that
-    /// name on the [`model_search_path`].
+    /// Finds a model: `pictor-mini` is the bundled one, then a model folder, then one of that name on the
+    /// [`model_search_path`], then the model there that was installed from the hub id `name_or_dir` or whose manifest gives it
+    /// that name.
     ///
     /// A directory that happens to be called `pictor-mini` is named by `./pictor-mini`.
     ///
@@ -56,7 +58,8 @@ impl ModelFolder {
         let holds_model = |dir: &PathBuf| layout::is_model(dir);
         let directory = Some(PathBuf::from(name_or_dir))
             .filter(holds_model)
-            .or_else(|| searched.iter().map(|dir| dir.join(name_or_dir)).find(holds_model));
+            .or_else(|| searched.iter().map(|dir| dir.join(name_or_dir)).find(holds_model))
+            .or_else(|| noted_as(name_or_dir).into_iter().map(|model| model.path).find(holds_model));
         match directory {
             Some(directory) => Ok(Self { place: Place::Directory(directory) }),
             None => Err(ModelError::NotFound { name: name_or_dir.into(), bundled: bundled::NAME, searched }),
@@ -66,6 +69,14 @@ impl ModelFolder {
     /// The model inside the binary.
     pub fn bundled() -> Self {
         Self { place: Place::Bundled }
+    }
+
+    /// The directory; none for the model inside the binary.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Bundled => None,
+            Place::Directory(directory) => Some(directory),
+        }
     }
 
     /// Where `file` is, for messages.
@@ -144,7 +155,10 @@ impl ModelFolder {
     ///
     /// The files that decide the vectors are all read for this, in constant memory; a few milliseconds for the bundled model,
     /// about a second per gigabyte for others.
-    pub(crate) fn manifest(&self) -> Result<ModelManifest, ModelError> {
+    ///
+    /// # Errors
+    /// [`ModelError`]: a file is missing, wrong, or not what the fingerprint says.
+    pub fn manifest(&self) -> Result<ModelManifest, ModelError> {
         let path = self.path(MANIFEST_FILE);
         let (json, mut manifest) = match &self.place {
             Place::Directory(directory) if !path.is_file() => {

@@ -269,9 +269,14 @@ impl ModelManifest {
     }
 }
 
-/// Whether `name` leads to a file in the folder: what came from elsewhere must not make us read outside it.
+/// Whether `name` is a relative path of plain components, so that joining it to a folder stays inside: what came
+/// from elsewhere must not make us read or write outside it.
 pub(crate) fn is_inside(name: &str) -> bool {
-    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+    let plain = |name: &str| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    !name.is_empty()
+        && !name.contains(['\\', '\0'])
+        && !name.split('/').any(|part| part.is_empty() || part == ".")
+        && plain(name)
 }
 
 /// [`ModelManifest::fingerprint`] of the manifest `json`, whose files have these names and contents.
@@ -323,5 +328,20 @@ fn write_canonical(value: &Value, out: &mut String) {
             out.push(']');
         }
         leaf => out.push_str(&leaf.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_inside;
+
+    #[test]
+    fn paths_that_stay_inside() {
+        for good in ["a", "a/b.onnx", "visual/523d3c00-47e7", ".hidden", "a..b"] {
+            assert!(is_inside(good), "{good}");
+        }
+        for bad in ["", "/a", "../a", "a/../b", "a//b", "a/", "./a", "a/.", "a\\b", "a\0"] {
+            assert!(!is_inside(bad), "{bad:?}");
+        }
     }
 }

@@ -14,6 +14,7 @@ import tokenizer
 import towers
 import weights
 from bundle import Bundle
+from pictures import photo
 
 def load(
     spec: str, seed: int | None = None, tokenizer_folder: str | None = None,
@@ -26,7 +27,7 @@ def load(
     name, tag = split(spec)
     if config is not None:
         open_clip.factory._MODEL_CONFIGS[name] = config
-    model = reparameterize_model(create(name, tag, seed, preprocess_cfg).eval()).requires_grad_(False)
+    model = create(name, tag, seed, preprocess_cfg).eval().requires_grad_(False)
     tokenize = Tokenize(tokenizer_ or text_tokenizer(name, model, tokenizer_folder))
     text = getattr(model, "text", model)  # `CLIP` holds the text tower's parts itself, `CustomTextCLIP` in `text`
     if text is model:
@@ -65,7 +66,7 @@ def load(
         context_length=model.context_length,
         pad_id=tokenize.pad_id,
         tokenizer_json=tokenizer.open_clip_tokenizer_json(tokenize.tokenizer),
-        image_tower=towers.ImageTower(model, type(model).encode_image),
+        image_tower=towers.ImageTower(fused(model), type(model).encode_image),
         text_tower=tower,
         text_mask=False,
         any_length=tower.causal,
@@ -74,6 +75,17 @@ def load(
         reference_image=reference_image,
         reference_text=reference_text,
     )
+
+
+def fused(model):
+    """MobileCLIP trains with parallel branches of convolutions and runs with their sum; other models as they are.
+
+    A copy, since the reference runs what was trained.
+    """
+    branches = ("reparameterize", "fuse", "switch_to_deploy")
+    if not any(hasattr(module, name) for module in model.modules() for name in branches):
+        return model
+    return reparameterize_model(model)
 
 
 def split(spec: str) -> tuple[str, str | None]:
@@ -103,6 +115,13 @@ def create(name: str, tag: str | None, seed: int | None, preprocess_cfg: dict | 
         settings = preprocess_cfg or open_clip.transform.merge_preprocess_dict({}, known)
         model = open_clip.create_model(name, load_weights=False, pretrained_text=False, force_quick_gelu=quick, force_preprocess_cfg=settings)
         weights.randomize(model, seed)
+        size = model.visual.preprocess_cfg["size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        photos = np.stack([photo(width, height, i) for i in range(8)]).transpose(0, 3, 1, 2)
+        pixels = torch.from_numpy(photos).float() / 127.5 - 1.0
+        # Smooth pictures alone would have norms magnify whatever is fine in others.
+        pixels[::2] += torch.empty(pixels[::2].shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(seed))
+        weights.settle(model.visual, pixels)
         return model
 
 

@@ -161,7 +161,8 @@ def preprocess(processor, image_size: int) -> dict:
     if {about["height"], about["width"]} != {image_size}:
         raise SystemExit(f"the image processor makes {about['width']} x {about['height']} pixels and the model takes {image_size}")
     mean, std = (list(x) for x in (processor.image_mean, processor.image_std)) if processor.do_normalize else ([0.0] * 3, [1.0] * 3)
-    return {**about, "filter": FILTERS[int(processor.resample)], "mean": mean, "std": std}
+    # `image_transforms.py::convert_to_rgb` of transformers 5 lays what is transparent over white.
+    return {**about, "filter": FILTERS[int(processor.resample)], "mean": mean, "std": std, "convert_rgb": "over-white"}
 
 
 def blip_caption(text: str) -> str:

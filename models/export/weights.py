@@ -3,7 +3,7 @@
 Default initialisations keep a fresh network close to a constant function (small embeddings under unit layer norms, layer
 scales of 1e-5, zeroed projections), and a test of cosines between two constants proves nothing. Here every matrix is drawn
 at the scale that preserves the variance of a signal, with `GAIN` above it, and everything that a default starts at 0, 1 or 1e-5 is drawn
-around a value that lets the signal through.
+around a value that lets the signal through. Batch norms get the statistics of what really passes through them.
 """
 
 import math
@@ -18,7 +18,7 @@ LOGITS = ("logit_scale", "logit_bias")  # scores only; left alone
 
 
 def randomize(model: nn.Module, seed: int) -> None:
-    """Draws every parameter and every batch-norm statistic of `model` anew; the same seed gives the same weights."""
+    """Draws every parameter of `model` anew; the same seed gives the same weights."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(tensor, mean, std):
@@ -46,7 +46,23 @@ def randomize(model: nn.Module, seed: int) -> None:
                 normal(parameter, 0.0, GAIN / math.sqrt(parameter.shape[0]))
             else:
                 normal(parameter, 0.0, GAIN / math.sqrt(parameter[0].numel()))
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                normal(module.running_mean, 0.0, SPREAD)
-                module.running_var.copy_(torch.empty(module.running_var.shape).uniform_(0.5, 1.5, generator=generator))
+
+
+def settle(vision: nn.Module, pixels: torch.Tensor) -> None:
+    """Sets batch-norm statistics of a vision tower to those of `pixels`, layer after layer, as training would have.
+
+    With drawn statistics the dozens of residual sums of a convolutional network grow its signal to 1e16, and float32 fails.
+    """
+    norms = [module for module in vision.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    vision.eval()
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    with torch.no_grad():
+        vision(pixels)
+    for norm, momentum in zip(norms, momenta):
+        norm.eval()
+        norm.momentum = momentum

@@ -102,7 +102,7 @@ The COCO sample played no part in any choice; it has few images, which makes its
 `text.onnx` takes int64 `input_ids` and `attention_mask` `[batch, sequence]`, at most 48 tokens. ONNX opset 17, both axes
 dynamic, normalisation inside the graph. Weights are int8 with one float32 scale per output channel (embedding tables:
 per row), expanded to float32 when a runtime loads the file; arithmetic is float32. `golden.json` and
-`golden/` hold inputs and outputs that any runtime must repeat.
+`golden/` hold inputs and outputs that any runtime must repeat; `pictor model verify` replays them.
 
 ## Recipe
 

@@ -25,7 +25,15 @@ use crate::manifest::{MANIFEST_FILE, ModelManifest, Variants};
 use crate::onnx::GraphFacts;
 
 /// Files and directories by which a model folder is told from any other.
-const MARKS: [&str; 5] = [MANIFEST_FILE, "open_clip_config.json", "config.json", "visual", "textual"];
+const MARKS: [&str; 7] = [
+    MANIFEST_FILE,
+    "open_clip_config.json",
+    "config.json",
+    "preprocessor_config.json",
+    "onnx",
+    "visual",
+    "textual",
+];
 
 /// Whether `directory` looks like a model, complete or not.
 pub(crate) fn is_model(directory: &Path) -> bool {
@@ -80,12 +88,12 @@ impl Folder<'_> {
         files.iter().find(|file| self.path(file).is_file()).map(|file| (*file).to_owned())
     }
 
-    /// A tower's graph and its variants: `stem.onnx`, `stem_fp16.onnx`, `stem_quantized.onnx` or `stem_int8.onnx` (the suffixes of
+    /// A tower's graph and its variants: `stem.onnx`, `stem_fp16.onnx`, `stem_quantized.onnx` or else `stem_int8.onnx` (the suffixes of
     /// transformers.js, `utils/dtypes.js`). When the full one is not there, the best that is takes its place.
     fn tower(&self, stem: &str) -> Option<(String, Variants)> {
         let full = self.first(&[&format!("{stem}.onnx")]);
         let fp16 = self.first(&[&format!("{stem}_fp16.onnx")]);
-        let int8 = self.first(&[&format!("{stem}_int8.onnx"), &format!("{stem}_quantized.onnx")]);
+        let int8 = self.first(&[&format!("{stem}_quantized.onnx"), &format!("{stem}_int8.onnx")]);
         match (full, fp16, int8) {
             (Some(full), fp16, int8) => Some((full, Variants { fp16, int8 })),
             (None, Some(fp16), int8) => Some((fp16, Variants { fp16: None, int8 })),
@@ -109,4 +117,4 @@ fn wrong(path: &Path, reason: impl Into<String>) -> ModelError {
 }
 
 /// What a licence is when the folder does not tell.
-const UNKNOWN_LICENSE: &str = "not stated in the folder; see where the model came from";
+pub(crate) const UNKNOWN_LICENSE: &str = "not stated in the folder; see where the model came from";

@@ -164,6 +164,11 @@ fn manifest(
 ) -> Result<ModelManifest, ModelError> {
     let (image_facts, text_facts) = (folder.facts(&files.image.0)?, folder.facts(&files.text.0)?);
     let tokenizer = TokenizerFacts::read(folder, &files.tokenizer)?;
+    let pad_id = match (&model.text_cfg.hf_tokenizer_name, tokenizer.pad_id) {
+        // `SimpleTokenizer` fills up with zeros.
+        (None, None) => 0,
+        _ => tokenizer.pad_id(folder, &files.tokenizer)?,
+    };
     let only = |ports: &[Port], file: &str, what: &str| match ports {
         [port] => Ok(port.name.clone()),
         _ => {
@@ -192,7 +197,7 @@ fn manifest(
         tokenizer: files.tokenizer.clone(),
         clean: clean(&model.text_cfg).map_err(|reason| wrong(&folder.path(files.config), reason))?,
         context_length: model.text_cfg.context_length,
-        pad_id: tokenizer.pad_id,
+        pad_id,
         // open_clip fills every text up, and text towers without a causal mask see the filling.
         pad: Padding::MaxLength,
     };

@@ -156,7 +156,7 @@ pub(super) fn read(folder: Folder<'_>) -> Result<ModelManifest, ModelError> {
             },
             // `CLIPTextConfig` and `SiglipTextConfig`.
             context_length: context_length.unwrap_or(if family == Family::Clip { 77 } else { 64 }),
-            pad_id: tokenizer.pad_id,
+            pad_id: tokenizer.pad_id(folder, "tokenizer.json")?,
             // CLIP's causal mask and its pooling at the first end-of-text token hide all padding; SigLIP pools at the last position.
             pad: if family == Family::Clip && varies { Padding::Longest } else { Padding::MaxLength },
         },

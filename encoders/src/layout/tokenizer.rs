@@ -42,8 +42,8 @@ struct FilePadding {
 }
 
 pub(super) struct TokenizerFacts {
-    /// Token id that fills a text up.
-    pub pad_id: u32,
+    /// Token id that fills a text up, if the files say which.
+    pub pad_id: Option<u32>,
     /// Whether its normaliser lowers case itself.
     pub lowers_case: bool,
 }
@@ -62,18 +62,22 @@ impl TokenizerFacts {
         let pad_id = match config.and_then(|config| config.pad_token) {
             Some(Token::Text(name) | Token::Object { content: name }) => {
                 let token = tokenizer.added_tokens.iter().find(|token| token.content == name);
-                token.map(|token| token.id).ok_or_else(|| {
+                let id = token.map(|token| token.id).ok_or_else(|| {
                     wrong(&folder.path(&config_file), format!("its pad_token '{name}' is not in {file}"))
-                })?
+                })?;
+                Some(id)
             }
-            None => tokenizer.padding.map(|padding| padding.pad_id).ok_or_else(|| {
-                let reason = format!(
-                    "says nothing of padding, and no {config_file} names a pad_token; copy that file too"
-                );
-                wrong(&folder.path(file), reason)
-            })?,
+            None => tokenizer.padding.map(|padding| padding.pad_id),
         };
         let lowers_case = tokenizer.normalizer.is_some_and(|json| json.to_string().contains("\"Lowercase\""));
         Ok(Self { pad_id, lowers_case })
+    }
+
+    /// The padding token, which has to be known.
+    pub fn pad_id(&self, folder: Folder<'_>, file: &str) -> Result<u32, ModelError> {
+        self.pad_id.ok_or_else(|| {
+            let reason = "says nothing of padding, and no tokenizer_config.json beside it names a pad_token; copy that file too";
+            wrong(&folder.path(file), reason)
+        })
     }
 }

@@ -5,17 +5,20 @@
 //! | `raster.rs` | resize, crop and colour order equal the reference pipelines' in every pixel |
 //! | `files.rs` | every format and its odd cases decode to Pillow's pixels; broken files are typed errors |
 //! | `tokens.rs` | cleaning and token ids equal open_clip's and transformers' on a thousand hard texts |
-//! | `golden.rs` | tokens, rasters and embeddings of the bundled model equal the exporter's, on each runtime |
+//! | `references.rs` | pixels, token ids, embeddings and match scores of every model folder here equal the reference library's, on each runtime |
+//! | `verify.rs` | a verification notices every slip |
+//! | `layouts.rs` | folders of other tools are read unmodified; those that contradict themselves are refused |
 //! | `encode.rs` | batch invariance, runtimes and workers agree, queries at once, precisions, towers load lazily |
 //! | `folders.rs` | a broken model folder is a typed error that names what to look at |
 
 mod encode;
 mod files;
 mod folders;
-mod golden;
 mod layouts;
 mod raster;
+mod references;
 mod tokens;
+mod verify;
 
 use std::path::PathBuf;
 
