@@ -120,10 +120,10 @@ fn answer(state: &Mutex<State>, mut stream: TcpStream, storage: bool) -> std::io
         return Ok(());
     }
     let authorized = asked.headers.get("authorization");
-    if let (false, Some(token)) = (storage, &state.token) {
-        if authorized != Some(&format!("Bearer {token}")) {
-            return reply(&mut stream, 401, &[("X-Error-Code", "GatedRepo".into())], b"");
-        }
+    if let (false, Some(token)) = (storage, &state.token)
+        && authorized != Some(&format!("Bearer {token}"))
+    {
+        return reply(&mut stream, 401, &[("X-Error-Code", "GatedRepo".into())], b"");
     }
     let path = asked.path.split('?').next().unwrap_or_default().to_owned();
     if let Some(file) = path.strip_prefix("/storage/").filter(|_| storage) {

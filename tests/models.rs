@@ -378,7 +378,7 @@ fn fixture(name: &str) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn repositories_of_other_tools() {
-    for layout in ["transformersjs-clip", "immich-siglip", "optimum-clip", "external"] {
+    for layout in ["transformersjs-clip", "immich-siglip", "open-clip", "optimum-clip", "external"] {
         let bench = Bench::new();
         bench.hub.state().files = fixture(layout);
         bench.hub.state().files.insert("onnx/model_q4.onnx".into(), b"unused".to_vec());

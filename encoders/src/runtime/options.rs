@@ -70,7 +70,10 @@ impl RuntimeOptions {
 
 /// Hears remarks, such as that a batch was halved because memory ran out. By default nobody does.
 #[derive(Clone, Default)]
-pub struct Notes(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct Notes(Option<Arc<Ear>>);
+
+/// Who hears a remark.
+type Ear = dyn Fn(&str) + Send + Sync;
 
 impl Notes {
     /// Calls `listener` with each remark, from whichever thread makes it.
