@@ -5,6 +5,7 @@
 //! they need; then a tiny graph is opened that may run nowhere but on the device. What passes both is there.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +113,7 @@ pub(super) fn check(library: &Library, device: Device) -> Result<(), ModelError>
             return Err(refuse(format!("{name} needs {missing}: {why}"), remedy));
         }
     }
-    probe(library, device).map_err(|error| refuse(error.to_string(), OTHER))
+    probe(library, device).map_err(|error| refuse(error.to_string().trim().to_owned(), OTHER))
 }
 
 /// Loads what the provider library `path` is linked against and what it opens as it goes (cuDNN, cuFFT), from beside it, from
@@ -136,8 +137,7 @@ fn load_needed(path: &Path, folder: &Path) -> Result<Vec<(String, String)>, Stri
     let load = |name: &String| {
         let file = places.iter().map(|place| place.join(name)).find(|file| file.is_file());
         let whole = file.as_deref().map_or(Ok(()), elf::check_length);
-        let loaded = whole
-            .and_then(|()| preload_dylib(file.unwrap_or_else(|| name.into())).map_err(|e| e.to_string()));
+        let loaded = whole.and_then(|()| preload_dylib(file.unwrap_or_else(|| name.into())).map_err(reason));
         loaded.err().map(|why| (name.clone(), why))
     };
     // One may need another that comes after it, so what fails is tried again for as long as that helps.
@@ -150,6 +150,11 @@ fn load_needed(path: &Path, folder: &Path) -> Result<Vec<(String, String)>, Stri
         }
         failed = again;
     }
+}
+
+/// The loader's own words, which lie below "dlopen failed".
+fn reason(error: impl Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Where the libraries of NVIDIA may lie, for a library of ONNX Runtime in `folder`: there, and in `nvidia/*/lib` of the
