@@ -386,6 +386,17 @@ fn files_that_vanish_on_the_way_or_may_not_be_read_are_skipped() {
 }
 
 #[test]
+fn files_over_the_limit_are_skipped_until_it_is_raised() {
+    let mut home = Home::new(&[("a.jpg", "dog"), ("b.jpg", "a long cat")]);
+    home.options.max_file_bytes = 9;
+    let report = home.index();
+    assert_eq!((report.indexed, report.skipped.len()), (1, 1));
+    assert_eq!(report.skipped[0].reason, "10 bytes is over the limit of 9 bytes");
+    home.options.max_file_bytes = 10;
+    assert_eq!(home.index().indexed, 1);
+}
+
+#[test]
 fn images_that_are_gone_stay_until_pruned() {
     let mut home = Home::new(&[
         ("a.jpg", "dog"),
