@@ -92,7 +92,7 @@ impl TextTokenizer {
 /// Why these bytes are no tokenizer, when that can be seen: what downloads leave in its place comes before the parser's words.
 fn unreadable(json: &[u8], parser: &str) -> String {
     let start = json.trim_ascii_start();
-    let why = if start.is_empty() {
+    if start.is_empty() {
         "is empty; download it again".into()
     } else if start.starts_with(b"version https://git-lfs") {
         "is a Git LFS pointer, not the file; run `git lfs pull` in its repository, or download the file itself".into()
@@ -104,6 +104,5 @@ fn unreadable(json: &[u8], parser: &str) -> String {
         format!("ends in the middle ({parser}): only partly downloaded; download it again")
     } else {
         format!("is not a Hugging Face tokenizer.json ({parser}); export it again with models/export")
-    };
-    why
+    }
 }
