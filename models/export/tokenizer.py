@@ -17,13 +17,17 @@ RECIPES = {
 }
 
 
-def clean_recipe(tokenizer):
-    """The `text.clean` of an open_clip tokenizer, a transformers one, or one that BLIP's captions go to."""
+def clean_recipe(tokenizer, family=""):
+    """The `text.clean` of a tokenizer: an open_clip one names it itself, a transformers one by class or by the model's family."""
     function = getattr(tokenizer, "clean_fn", None)
     if function is not None:
         return RECIPES[function.__name__]
-    # SigLIP's own tokenizer lower-cases whole texts as Python does (final sigma), which no normalizer of the file can.
-    return "lowercase" if type(tokenizer).__name__ in ("SiglipTokenizer", "Siglip2Tokenizer") else "none"
+    if family in ("blip", "blip2"):
+        return "blip-caption"
+    # SigLIP was trained on lower-cased texts. Gemma's tokenizer, which many of its folders name, does not do it, and no normalizer
+    # of the file does it as Python does, for whole texts (final sigma).
+    names = ("SiglipTokenizer", "SiglipTokenizerFast", "Siglip2Tokenizer")
+    return "lowercase" if family in ("siglip", "siglip2") or type(tokenizer).__name__ in names else "none"
 
 
 def open_clip_tokenizer_json(tokenizer):
