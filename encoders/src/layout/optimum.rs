@@ -148,11 +148,11 @@ pub(super) fn read(folder: Folder<'_>) -> Result<ModelManifest, ModelError> {
             tokenizer: "tokenizer.json".into(),
             clean: match family {
                 Family::Clip => Clean::None,
-                // SiglipTokenizer removes punctuation and lowers case in code; converted tokenizers have it in their normaliser.
-                Family::Siglip if tokenizer.lowers_case => Clean::None,
-                Family::Siglip => Clean::OpenClipCanonicalize,
-                // Its texts were lower-cased in training, outside the tokenizer (big_vision `SigLIP2_demo.ipynb`).
-                Family::Siglip2 => Clean::Lowercase,
+                // SiglipTokenizer removes punctuation in code; converted tokenizers do it, and lower case, in their normaliser.
+                Family::Siglip if !tokenizer.lowers_case => Clean::OpenClipCanonicalize,
+                // Texts were lower-cased in training, outside SigLIP 2's tokenizer (big_vision `SigLIP2_demo.ipynb`), and as Python
+                // does it, for whole texts.
+                Family::Siglip | Family::Siglip2 => Clean::Lowercase,
             },
             // `CLIPTextConfig` and `SiglipTextConfig`.
             context_length: context_length.unwrap_or(if family == Family::Clip { 77 } else { 64 }),
