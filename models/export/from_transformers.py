@@ -40,8 +40,8 @@ def load(
         raise SystemExit(f"{spec} is a '{kind}'; known are {', '.join(FAMILIES)}")
     model = create(spec, config, FAMILIES[kind].model, seed)
     family = FAMILIES[kind](model, tokenizer)
-    prepare = blip_caption if kind == "blip" else lambda text: text
-    clean = "blip-caption" if kind == "blip" else tokenizers_of.clean_recipe(tokenizer)
+    clean = tokenizers_of.clean_recipe(tokenizer, kind)
+    prepare = {"blip-caption": blip_caption, "lowercase": str.lower}.get(clean, str)
 
     def pixel_values(image):
         return processor(image, return_tensors="pt")["pixel_values"]
