@@ -102,7 +102,7 @@ def onnxruntime_alone(model, tensors, threads):
 def pictor(arguments, precision, runtimes):
     command = [arguments.pictor, "bench", "encode", "--json", "--quiet", "--model", arguments.models / "vit-b-32"]
     command += ["--photos", arguments.photos, "--images", arguments.images, "--batch", arguments.batch]
-    command += ["--threads", arguments.threads, "--precision", precision]
+    command += ["--threads", arguments.threads, "--precision", precision, "--rounds", 1]
     for runtime in runtimes:
         command += ["--runtime", runtime]
     return json.loads(subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout)
