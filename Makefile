@@ -44,7 +44,7 @@ audit: tools-check ## known vulnerabilities in dependencies (fetches the RustSec
 bench: build ## run the benchmarks; results go to benches/runs/
 	@benches/run "$(PICTOR)"
 
-bench-encode: build ## ViT-B/32 beside open_clip and bare ONNX Runtime; PYTHON has models/export/requirements.txt installed
+bench-encode: build ## decode, resize and ViT-B/32 beside their peers; PYTHON has models/export/requirements.txt installed
 	@benches/encode "$(PICTOR)" "$(PYTHON)"
 
 fmt: ## format the code
