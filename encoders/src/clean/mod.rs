@@ -56,7 +56,7 @@ impl Clean {
     /// ```
     /// use pictor_encoders::Clean;
     ///
-    /// assert_eq!(Clean::OpenClipLower.apply("L&rsquo;Ã©tÃ©  ｂｙ <b>"), "l'été by <b>");
+    /// assert_eq!(Clean::OpenClipLower.apply("L&rsquo;Ã©tÃ©  ｂｙ <b>"), "l’été by <b>");
     /// assert_eq!(Clean::OpenClipCanonicalize.apply("A well-known_place."), "a wellknown place");
     /// assert_eq!(Clean::BlipCaption.apply("A dog (in snow)!"), "a dog in snow");
     /// ```
