@@ -131,9 +131,12 @@ def test_refused_architectures_say_why(config, says):
         from_transformers.load("some/model", 1, config=config())
 
 
-def test_settings_that_contradict_each_other_are_errors():
-    with pytest.raises(SystemExit, match="without -quickgelu"):
-        from_open_clip.load("ViT-B-32-quickgelu/laion2b_s34b_b79k", 1)
+def test_settings_that_contradict_each_other_are_errors(monkeypatch):
+    with monkeypatch.context() as patched:
+        gelu = open_clip.get_pretrained_cfg("ViT-B-32", "laion2b_s34b_b79k")
+        patched.setattr(open_clip, "get_pretrained_cfg", lambda model, tag: gelu)
+        with pytest.raises(SystemExit, match="without -quickgelu"):
+            from_open_clip.load("ViT-B-32-quickgelu/laion2b_s34b_b79k", 1)
     with pytest.raises(SystemExit, match="has no weights 'nonsense'"):
         from_open_clip.load("ViT-B-32/nonsense", 1)
     with pytest.raises(SystemExit, match="--random-weights"):
