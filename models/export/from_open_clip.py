@@ -1,12 +1,14 @@
 """open_clip models: `open_clip:NAME`, `open_clip:NAME/TAG`, `open_clip:hf-hub:ORG/REPO`, `open_clip:local-dir:FOLDER`."""
 
 import importlib.metadata
+import io
 import warnings
 
 import numpy as np
 import open_clip
 import timm.layers
 import torch
+from PIL import Image
 from timm.utils.model import reparameterize_model
 
 import licenses
@@ -14,7 +16,7 @@ import tokenizer
 import towers
 import weights
 from bundle import Bundle
-from pictures import photo
+from pictures import pictures
 
 def load(
     spec: str, seed: int | None = None, tokenizer_folder: str | None = None,
@@ -34,7 +36,7 @@ def load(
         tower = towers.ClipText(model, model.text_pool_type, model.text_eos_id)
     else:
         tower = towers.ClipText(text, text.pool_type, text.eos_id)
-    steps = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False).transforms
+    steps = transform(model).transforms
     assert [type(step).__name__ for step in steps[-2:]] == ["MaybeToTensor", "Normalize"], steps
 
     def raster(image):
@@ -77,6 +79,11 @@ def load(
     )
 
 
+def transform(model):
+    """The model's own way from a PIL image to the tensor it takes, as `create_model_and_transforms` gives it for validation."""
+    return open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+
+
 def fused(model):
     """MobileCLIP trains with parallel branches of convolutions and runs with their sum; other models as they are.
 
@@ -115,13 +122,8 @@ def create(name: str, tag: str | None, seed: int | None, preprocess_cfg: dict | 
         settings = preprocess_cfg or open_clip.transform.merge_preprocess_dict({}, known)
         model = open_clip.create_model(name, load_weights=False, pretrained_text=False, force_quick_gelu=quick, force_preprocess_cfg=settings)
         weights.randomize(model, seed)
-        size = model.visual.preprocess_cfg["size"]
-        height, width = (size, size) if isinstance(size, int) else size
-        photos = np.stack([photo(width, height, i) for i in range(8)]).transpose(0, 3, 1, 2)
-        pixels = torch.from_numpy(photos).float() / 127.5 - 1.0
-        # Smooth pictures alone would have norms magnify whatever is fine in others.
-        pixels[::2] += torch.empty(pixels[::2].shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(seed))
-        weights.settle(model.visual, pixels)
+        pixels = [transform(model)(Image.open(io.BytesIO(content))) for content in pictures().values()]
+        weights.settle(model.visual, torch.stack(pixels))
         return model
 
 

@@ -22,9 +22,12 @@ def fp16(model: onnx.ModelProto, sensitive: bool) -> onnx.ModelProto:
 
     Changes `model`.
     """
+    kept = [node for node in model.graph.node if node.op_type in FLOAT32] if sensitive else []
+    # The converter casts to and from these nodes where it knows a tensor to be float; inferring that fails above 2 GB.
+    names = dict.fromkeys(name for node in kept for name in (node.input[0], node.output[0]))
+    model.graph.value_info.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     half = convert_float_to_float16(
         model, keep_io_types=True, disable_shape_infer=True, op_block_list=FLOAT32 if sensitive else [],
-        force_fp16_initializers=True,
     )
     del half.graph.value_info[:]
     return half

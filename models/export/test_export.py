@@ -101,6 +101,18 @@ def test_calibrated_int8_agrees_with_the_reference(scratch, tmp_path):
     assert lines[-1].startswith("int8")
 
 
+def test_fp16_with_norms_in_float32_agrees_with_the_reference(scratch, tmp_path):
+    bundle = fixtures.clip_of_open_clip(scratch)
+    export.export(bundle, tmp_path, pictures=fixtures.PICTURES.__contains__, log=lambda line: None)
+    values = json.loads((tmp_path / golden.FILE).read_text(encoding="utf-8"))
+    for part in ("image", "text"):
+        half = precision.fp16(onnx.load(tmp_path / f"{part}.onnx"), sensitive=True)
+        gains = {node.input[1] for node in half.graph.node if node.op_type == "LayerNormalization"}
+        assert {tensor.data_type for tensor in half.graph.initializer if tensor.name in gains} == {onnx.TensorProto.FLOAT}
+        graph.save(half, tmp_path / f"{part}.fp16.onnx")
+    assert check.worst(bundle, tmp_path, {"image": "image.fp16.onnx", "text": "text.fp16.onnx"}, values).holds("fp16")
+
+
 def test_external_data_and_fingerprint(scratch, tmp_path):
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     quiet = dict(pictures=("dot.png").__eq__, texts=["a"], log=lambda line: None)
