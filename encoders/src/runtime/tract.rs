@@ -115,7 +115,12 @@ impl Runtime for TractRuntime {
             (0..rows).step_by(at_once).map(|start| start..rows.min(start + at_once)).collect();
         let run = |range: Range<usize>| {
             let count = range.len();
-            let mut outputs = self.plan.run(&part(inputs, range, self.fixed_batch.unwrap_or(count)))?;
+            let inputs = part(inputs, range, self.fixed_batch.unwrap_or(count));
+            // Token ids that the graph has no embedding for make it panic.
+            let outputs = catch_unwind(AssertUnwindSafe(|| self.plan.run(&inputs)));
+            let mut outputs = outputs.unwrap_or_else(|_| {
+                Err("it gave up on this input; are the tokenizer and the graphs of one model?".into())
+            })?;
             outputs.iter_mut().for_each(|output| output.truncate(count));
             Ok(outputs)
         };

@@ -203,6 +203,20 @@ fn files_that_are_not_what_they_should_be_are_typed_errors() {
     }
 }
 
+/// A tokenizer with a larger vocabulary than the graph has: no error until an id comes that is past its end, and then an error.
+#[test]
+fn a_tokenizer_of_another_model_is_an_error_and_no_panic() {
+    let folder = copy("transformersjs-clip");
+    let tokenizer = super::bundled_model().join("tokenizer.json");
+    fs_err::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
+    fs_err::write(folder.path().join("tokenizer_config.json"), r#"{"pad_token": "[PAD]"}"#).unwrap();
+    let encoder = open(folder.path()).unwrap();
+    for texts in [1, 40] {
+        let error = encoder.encode_texts(&vec!["zebras and giraffes on a surfboard"; texts]).unwrap_err();
+        assert!(error.to_string().contains("tokenizer"), "{error}");
+    }
+}
+
 #[test]
 fn damaged_graphs_never_panic() {
     let path = fixtures().join("optimum-clip/onnx/model.onnx");
