@@ -25,8 +25,11 @@ pub struct EncoderSpec {
 
 impl fmt::Display for EncoderSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let short: String = self.fingerprint.chars().take(12).collect();
-        write!(f, "{} (dim {}, fingerprint {short})", self.name, self.dim)
+        // What follows a dash tells two spaces of one model apart (8-bit vectors), so it is never cut off.
+        let (hash, space) =
+            self.fingerprint.split_at(self.fingerprint.find('-').unwrap_or(self.fingerprint.len()));
+        let short: String = hash.chars().take(12).collect();
+        write!(f, "{} (dim {}, fingerprint {short}{space})", self.name, self.dim)
     }
 }
 
