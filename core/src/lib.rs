@@ -21,4 +21,4 @@ pub use encoder::{
     DecodeError, EncodeError, Encoder, EncoderSpec, MatchScore, Matcher, PreparedImage, RasterSize,
 };
 pub use id::{Generation, Hit, ImageId, Score};
-pub use record::{ContentHash, ImageRecord};
+pub use record::{Attribute, Attributes, ContentHash, ImageRecord};

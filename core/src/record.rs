@@ -1,5 +1,6 @@
 //! What is known of an image besides its vector.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -53,21 +54,43 @@ impl<'de> Deserialize<'de> for ContentHash {
 }
 
 /// One image of the index: where it is, which bytes were encoded, what is said of it. Its id is kept beside it, not in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageRecord {
-    /// Where the bytes are: an absolute file path today.
+    /// Where the bytes are: an absolute file path for an indexed file; whatever an import said for an imported vector.
     pub uri: String,
-    /// Hash of the bytes that were encoded.
-    pub content_hash: ContentHash,
-    /// Length of the file in bytes.
+    /// Hash of the bytes that were encoded; `None` when they were never seen here, as with imported vectors.
+    pub content_hash: Option<ContentHash>,
+    /// Length of the file in bytes; 0 when it was never seen.
     pub bytes: u64,
     /// Last change of the file, nanoseconds since the Unix epoch; `None` when the source does not say. Together with
     /// `bytes` it lets a second run skip a file without reading it.
     pub modified_ns: Option<i128>,
-    /// Size as a viewer shows it, in pixels, after EXIF orientation.
-    pub size: RasterSize,
+    /// Size as a viewer shows it, in pixels, after EXIF orientation; `None` when nobody said.
+    pub size: Option<RasterSize>,
     /// What people wrote about it, searchable by BM25.
     pub captions: Vec<String>,
+    /// Everything else that is known of it, by name: what filters compare.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
+}
+
+/// Attributes of one image by name.
+pub type Attributes = BTreeMap<String, Attribute>;
+
+/// The value of an attribute. As JSON it is the plain value.
+///
+/// A date is a text in RFC 3339 (`2024-05-01T12:00:00Z`), which filters compare as a point in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Attribute {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A finite number.
+    Float(f64),
+    /// Anything else.
+    Text(String),
 }
 
 #[cfg(test)]

@@ -23,8 +23,9 @@ pub(crate) fn hydrate(
             uri: record.uri,
             score: hit.score.get(),
             captions: record.captions,
-            width: record.size.width,
-            height: record.size.height,
+            attributes: record.attributes,
+            width: record.size.map(|size| size.width),
+            height: record.size.map(|size| size.height),
             explain: explain(hit),
         })
     };

@@ -21,11 +21,12 @@
 //! # let mut writer = store.writer()?;
 //! # let record = ImageRecord {
 //! #     uri: "/photos/dog.jpg".into(),
-//! #     content_hash: ContentHash([0; 32]),
+//! #     content_hash: Some(ContentHash([0; 32])),
 //! #     bytes: 3,
 //! #     modified_ns: None,
-//! #     size: RasterSize { width: 640, height: 480 },
+//! #     size: Some(RasterSize { width: 640, height: 480 }),
 //! #     captions: Vec::new(),
+//! #     attributes: Default::default(),
 //! # };
 //! # writer.put(record, &encoder.vector(b"dog"))?;
 //! # writer.commit()?;

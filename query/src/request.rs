@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use pictor_core::{Generation, ImageId};
+use pictor_core::{Attributes, Generation, ImageId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Explanation, QueryError};
@@ -98,10 +98,15 @@ pub struct RankedHit {
     pub score: f32,
     /// What people wrote about it.
     pub captions: Vec<String>,
-    /// Columns as a viewer shows it.
-    pub width: u32,
-    /// Rows as a viewer shows it.
-    pub height: u32,
+    /// What else is known of it.
+    #[serde(skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
+    /// Columns as a viewer shows it; absent when nobody said, as with imported vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Rows as a viewer shows it; absent like `width`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
     /// Where the score comes from, on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<Explanation>,

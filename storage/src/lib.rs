@@ -30,11 +30,12 @@
 //! let dog = writer.put(
 //!     ImageRecord {
 //!         uri: "/photos/IMG_1.jpg".into(),
-//!         content_hash: ContentHash([0; 32]),
+//!         content_hash: Some(ContentHash([0; 32])),
 //!         bytes: 3,
 //!         modified_ns: None,
-//!         size: RasterSize { width: 640, height: 480 },
+//!         size: Some(RasterSize { width: 640, height: 480 }),
 //!         captions: vec!["a dog runs over the grass".into()],
+//!         attributes: Default::default(),
 //!     },
 //!     &encoder.vector(b"dog"),
 //! )?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pictor_core::testing::HashEncoder;
-use pictor_core::{ContentHash, Encoder, ImageRecord, RasterSize};
+use pictor_core::{Attributes, ContentHash, Encoder, ImageRecord, RasterSize};
 
 use crate::directory::fault::FaultDirectory;
 use crate::layout::Layout;
@@ -14,11 +14,12 @@ use crate::{KindChoice, StorageError, Store, Writer};
 pub(crate) fn record(uri: &str) -> ImageRecord {
     ImageRecord {
         uri: uri.into(),
-        content_hash: ContentHash([7; 32]),
+        content_hash: Some(ContentHash([7; 32])),
         bytes: 1,
         modified_ns: Some(-1),
-        size: RasterSize { width: 4, height: 3 },
+        size: Some(RasterSize { width: 4, height: 3 }),
         captions: vec![],
+        attributes: Attributes::new(),
     }
 }
 

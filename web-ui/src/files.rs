@@ -39,7 +39,8 @@ impl<'a> ImageFile<'a> {
     pub(crate) fn etag(&self, what: &str) -> String {
         let changed = self.metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let changed = changed.map_or(0, |time| time.as_nanos());
-        format!("\"{}-{}-{changed}-{what}\"", self.record.content_hash, self.metadata.len())
+        let hash = self.record.content_hash.map_or_else(String::new, |hash| hash.to_string());
+        format!("\"{hash}-{}-{changed}-{what}\"", self.metadata.len())
     }
 
     /// The bytes and their media type.

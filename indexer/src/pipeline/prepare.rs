@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crossbeam_channel::{Receiver, Sender};
-use pictor_core::{ContentHash, Encoder, ImageId, ImageRecord, PreparedImage};
+use pictor_core::{Attributes, ContentHash, Encoder, ImageId, ImageRecord, PreparedImage};
 use pictor_storage::Skipped;
 
 use super::encode::Outcome;
@@ -86,7 +86,7 @@ impl Prepare<'_> {
         self.counters.bytes.fetch_add(bytes.len() as u64, Relaxed);
 
         if let Some((id, record)) = known
-            && record.content_hash == content_hash
+            && record.content_hash == Some(content_hash)
         {
             let new_captions = record.captions != captions;
             let record =
@@ -102,11 +102,12 @@ impl Prepare<'_> {
         self.counters.resize.add(resize);
         let record = ImageRecord {
             uri: asset.uri,
-            content_hash,
+            content_hash: Some(content_hash),
             bytes: bytes.len() as u64,
             modified_ns: asset.modified_ns,
-            size: image.original,
+            size: Some(image.original),
             captions,
+            attributes: Attributes::new(),
         };
         Ok(Ready { record, image })
     }

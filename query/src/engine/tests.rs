@@ -4,7 +4,8 @@ use std::path::Path;
 
 use pictor_core::testing::HashEncoder;
 use pictor_core::{
-    ContentHash, DecodeError, EncodeError, EncoderSpec, ImageId, ImageRecord, PreparedImage, RasterSize,
+    Attributes, ContentHash, DecodeError, EncodeError, EncoderSpec, ImageId, ImageRecord, PreparedImage,
+    RasterSize,
 };
 use pictor_storage::KindChoice;
 use tempfile::TempDir;
@@ -29,11 +30,12 @@ fn store(dir: &Path) -> Arc<Store> {
     for (i, (bytes, caption)) in IMAGES.into_iter().enumerate() {
         let record = ImageRecord {
             uri: format!("/photos/{i}.jpg"),
-            content_hash: ContentHash([i as u8; 32]),
+            content_hash: Some(ContentHash([i as u8; 32])),
             bytes: bytes.len() as u64,
             modified_ns: None,
-            size: RasterSize { width: 40 + i as u32, height: 30 },
+            size: Some(RasterSize { width: 40 + i as u32, height: 30 }),
             captions: if caption.is_empty() { Vec::new() } else { vec![caption.into()] },
+            attributes: Attributes::new(),
         };
         assert_eq!(writer.put(record, &encoder.vector(bytes.as_bytes())).unwrap(), ImageId(i as u64));
     }
@@ -71,7 +73,7 @@ fn text_and_image_find_their_image_with_all_that_is_known_of_it() {
         assert_eq!((best.rank, best.id, best.uri.as_str()), (1, ImageId(2), "/photos/2.jpg"));
         assert_eq!(
             (best.width, best.height, &best.captions[..]),
-            (42, 30, &["Cows on grass".to_owned()][..])
+            (Some(42), Some(30), &["Cows on grass".to_owned()][..])
         );
         assert_eq!(best.explain, None);
         assert!(response.hits.is_sorted_by(|a, b| a.score >= b.score && a.rank + 1 == b.rank));

@@ -15,7 +15,7 @@ mod readers;
 use std::path::Path;
 
 use pictor_core::testing::HashEncoder;
-use pictor_core::{ContentHash, Encoder, ImageId, ImageRecord, RasterSize};
+use pictor_core::{Attributes, ContentHash, Encoder, ImageId, ImageRecord, RasterSize};
 use pictor_storage::{KindChoice, Snapshot, Store, Writer};
 use tempfile::TempDir;
 
@@ -35,11 +35,12 @@ fn vector(content: &str) -> Vec<f32> {
 fn record(uri: &str, caption: &str) -> ImageRecord {
     ImageRecord {
         uri: uri.into(),
-        content_hash: ContentHash([3; 32]),
+        content_hash: Some(ContentHash([3; 32])),
         bytes: 1234,
         modified_ns: Some(1_700_000_000_123_456_789),
-        size: RasterSize { width: 640, height: 480 },
+        size: Some(RasterSize { width: 640, height: 480 }),
         captions: vec![caption.into()],
+        attributes: Attributes::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use pictor_core::testing::HashEncoder;
-use pictor_core::{ContentHash, DecodeError, Encoder, ImageRecord, RasterSize};
+use pictor_core::{Attributes, ContentHash, DecodeError, Encoder, ImageRecord, RasterSize};
 use pictor_query::Engine;
 use pictor_storage::{KindChoice, Store};
 use pictor_web_ui::{ServeError, ServeOptions, Shutdown, serve};
@@ -110,11 +110,12 @@ pub fn index(folder: &tempfile::TempDir) -> Arc<Engine> {
         fs_err::write(&path, content).unwrap();
         let record = ImageRecord {
             uri: path.to_str().unwrap().into(),
-            content_hash: ContentHash([number; 32]),
+            content_hash: Some(ContentHash([number; 32])),
             bytes: content.len() as u64,
             modified_ns: None,
-            size: RasterSize { width: 300, height: 200 },
+            size: Some(RasterSize { width: 300, height: 200 }),
             captions: vec![caption.into()],
+            attributes: Attributes::new(),
         };
         writer.put(record, &encoder.vector(content.as_bytes())).unwrap();
     }
