@@ -249,7 +249,8 @@ impl Writer {
     }
 
     /// Commits, makes one segment of all, without the deleted rows, and has RocksDB and tantivy rewrite their files without
-    /// what is deleted. False when there was nothing to do. Takes as much free space as the index has live data.
+    /// what is deleted. False when segments and text index were as they should be already. Takes as much free space as the
+    /// index has live data.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
@@ -261,15 +262,13 @@ impl Writer {
             [one] => one.deleted.is_empty(),
             _ => false,
         };
-        if is_merged && self.text.is_compact()? {
-            return Ok(false);
-        }
+        let was_compact = is_merged && self.text.is_compact()?;
         if !is_merged {
             self.start_merge_of(self.segments.clone());
             self.finish_merge()?;
         }
         self.or_poison(commit::compact_stores)?;
-        Ok(true)
+        Ok(!was_compact)
     }
 
     /// A name that no segment has had since the index was made, as far as a manifest tells.

@@ -69,12 +69,13 @@ fn script_on_a_small_disk() {
             put_large(&mut writer, name).unwrap();
         }
         fill(disk, spare);
-        match writer.finish() {
+        let outcome = writer.finish();
+        drop(writer);
+        match outcome {
             Ok(_) => expected.extend(batch),
             Err(error) => {
                 failures += 1;
                 expect_full(&error, &dir);
-                drop(writer);
                 // Reading goes on while the disk is full. A merge that failed after the commit took nothing from it.
                 let shown = names(&Store::open(&dir).unwrap());
                 if shown != expected {
