@@ -4,7 +4,7 @@
 //! shows; after step 5 nothing that the new one names is missing. A finished merge changes which files hold the images and not
 //! which images there are, so it is a manifest of the same generation and neither catalog nor text index hear of it.
 
-use pictor_ann::AnnError;
+use pictor_ann::{AnnError, Dtype};
 use pictor_core::{Generation, ImageId};
 
 use crate::catalog::CatalogChanges;
@@ -33,9 +33,9 @@ pub(crate) fn run(writer: &mut Writer) -> Result<Generation, StorageError> {
     let fresh = match changes.images.len() {
         0 => None,
         count => {
-            let rows = changes.images.iter().map(|(id, (_, vector))| (*id, vector.as_slice()));
+            let rows = changes.images.iter().map(|(id, (_, vector))| Ok((*id, vector)));
             let name = writer.new_segment();
-            let rows = write_rows(&layout, &name, writer.manifest.encoder.dim, count, rows)?;
+            let rows = write_rows(&layout, &name, writer.manifest.shape(), count, rows)?;
             Some((name, rows))
         }
     };
@@ -155,12 +155,12 @@ fn write_deleted(
 }
 
 /// Writes `vectors.bin` and `ids.bin` of a new segment and opens them, all durable: `count` rows by ascending id.
-pub(crate) fn write_rows<'a>(
+pub(crate) fn write_rows<V: AsRef<[f32]>>(
     layout: &Layout,
     name: &str,
-    dim: usize,
+    (dim, dtype): (usize, Dtype),
     count: usize,
-    rows: impl Iterator<Item = (ImageId, &'a [f32])>,
+    rows: impl Iterator<Item = Result<(ImageId, V), StorageError>>,
 ) -> Result<SegmentRows, StorageError> {
     let limit = u32::MAX as usize;
     if count > limit {
@@ -168,14 +168,15 @@ pub(crate) fn write_rows<'a>(
     }
     let (directory, dir) = (layout.directory(), layout.segment(name));
     directory.create_dir(&dir)?;
-    let mut file = RowsWriter::create(directory, &dir, dim, count)?;
-    for (id, vector) in rows {
-        file.push(id, vector)?;
+    let mut file = RowsWriter::create(directory, &dir, dim, dtype, count)?;
+    for row in rows {
+        let (id, vector) = row?;
+        file.push(id, vector.as_ref())?;
     }
     file.finish()?;
     directory.sync(&dir)?;
     directory.sync(&layout.segments())?;
-    SegmentRows::open(&dir, dim, count as u32)
+    SegmentRows::open(&dir, dim, dtype, count as u32)
 }
 
 /// Step 5: when this returns, the index is these segments, and the writer knows it.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use pictor_ann::Dtype;
 use pictor_core::ImageId;
 
 use crate::StorageError;
@@ -44,11 +45,11 @@ pub(crate) struct Merged {
 }
 
 impl Merging {
-    /// Starts to merge `sources`, whose vectors have `dim` components, into a segment called `name`.
+    /// Starts to merge `sources`, whose vectors are of `shape` (components, and how they are written), into a segment called `name`.
     pub(crate) fn start(
         layout: &Layout,
         kind: &KindChoice,
-        dim: usize,
+        shape: (usize, Dtype),
         name: String,
         sources: Vec<Segment>,
     ) -> Self {
@@ -56,7 +57,7 @@ impl Merging {
         let work = {
             let (layout, kind, name) = (layout.clone(), kind.clone(), name.clone());
             let (sources, cancel) = (sources.clone(), cancel.clone());
-            move || merge(&layout, &kind, dim, name, &sources, &cancel)
+            move || merge(&layout, &kind, shape, name, &sources, &cancel)
         };
         let thread = Some(std::thread::Builder::new().name("pictor-merge".into()).spawn(work));
         Self { layout: layout.clone(), name, sources, cancel, thread }
@@ -117,7 +118,7 @@ impl Drop for Merging {
 fn merge(
     layout: &Layout,
     kind: &KindChoice,
-    dim: usize,
+    shape: (usize, Dtype),
     name: String,
     sources: &[Segment],
     cancel: &AtomicBool,
@@ -126,7 +127,7 @@ fn merge(
     if count == 0 {
         return Ok(None);
     }
-    let rows = write_rows(layout, &name, dim, count, live_rows(sources))?;
+    let rows = write_rows(layout, &name, shape, count, live_rows(sources))?;
     failpoint::reach(Point::MergeRows);
     // Copying is as fast as the disk; what follows can take minutes.
     if cancel.load(Ordering::Relaxed) {
@@ -138,13 +139,13 @@ fn merge(
 }
 
 /// The live rows of all `sources`, by ascending id.
-fn live_rows(sources: &[Segment]) -> impl Iterator<Item = (ImageId, &[f32])> {
+fn live_rows(sources: &[Segment]) -> impl Iterator<Item = Result<(ImageId, Vec<f32>), StorageError>> {
     let mut heads: Vec<_> = sources.iter().map(|segment| (segment, segment.live_rows().peekable())).collect();
     std::iter::from_fn(move || {
         // There are at most a few dozen segments, so looking at each is as good as a heap.
         let next = heads.iter_mut().filter_map(|(segment, rows)| Some((*rows.peek()?, segment, rows)));
         let ((id, row), segment, rows) = next.min_by_key(|((id, _), ..)| *id)?;
         rows.next();
-        Some((id, segment.rows.vector(row)))
+        Some(segment.rows.vector(row).map(|vector| (id, vector)))
     })
 }

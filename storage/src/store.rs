@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pictor_ann::Dtype;
 use pictor_core::EncoderSpec;
 
 use crate::catalog::Catalog;
@@ -34,10 +35,28 @@ impl Store {
     /// the same index, [`StorageError::Ann`] for a kind that cannot be built for vectors of this dimension,
     /// [`StorageError::NotWritable`] and [`StorageError::Full`] for a disk that cannot be written.
     pub fn create(dir: &Path, spec: &EncoderSpec, kind: KindChoice) -> Result<Self, StorageError> {
-        Self::create_in(Layout::new(dir), spec, kind).map_err(|error| error.on_disk(dir))
+        Self::create_with(dir, spec, kind, Dtype::default())
     }
 
-    fn create_in(layout: Layout, spec: &EncoderSpec, kind: KindChoice) -> Result<Self, StorageError> {
+    /// As [`Store::create`]; `dtype` says how the components of vectors are written.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    pub fn create_with(
+        dir: &Path,
+        spec: &EncoderSpec,
+        kind: KindChoice,
+        dtype: Dtype,
+    ) -> Result<Self, StorageError> {
+        Self::create_in(Layout::new(dir), spec, kind, dtype).map_err(|error| error.on_disk(dir))
+    }
+
+    fn create_in(
+        layout: Layout,
+        spec: &EncoderSpec,
+        kind: KindChoice,
+        dtype: Dtype,
+    ) -> Result<Self, StorageError> {
         let dir = layout.root();
         if spec.dim == 0 {
             return Err(StorageError::Dimension { expected: 1, received: 0 });
@@ -56,7 +75,7 @@ impl Store {
         Catalog::create(&layout.catalog())?;
         TextIndex::create(&layout.text())?;
         directory.sync(dir)?;
-        Manifest::empty(spec.clone(), kind).replace(directory, dir)?;
+        Manifest::empty(spec.clone(), kind, dtype).replace(directory, dir)?;
         if let Some(parent) = dir.canonicalize()?.parent() {
             directory.sync(parent)?;
         }

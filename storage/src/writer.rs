@@ -291,8 +291,8 @@ impl Writer {
 
     fn start_merge_of(&mut self, sources: Vec<Segment>) {
         let name = self.new_segment();
-        let Manifest { kind, encoder, .. } = &self.manifest;
-        self.merging = Some(Merging::start(&self.layout, kind, encoder.dim, name, sources));
+        let (kind, shape) = (&self.manifest.kind, self.manifest.shape());
+        self.merging = Some(Merging::start(&self.layout, kind, shape, name, sources));
     }
 
     /// Waits for the merge at work, if there is one, and puts its result in place. A merge that failed has changed nothing, so

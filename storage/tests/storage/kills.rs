@@ -165,7 +165,7 @@ fn shown(dir: &Path) -> Model {
     let snapshot = Store::open(dir).unwrap().snapshot().unwrap();
     let known = snapshot.records().map(|entry| {
         let (id, record) = entry.unwrap();
-        let vector_now = snapshot.vector(id).unwrap();
+        let vector_now = snapshot.vector(id).unwrap().unwrap();
         let alike = pictor_core::dot(&vector_now, &vector(&record.bytes.to_string()));
         assert!(alike > 0.999, "image {id} has the vector of another");
         (record.uri, Known { id, content: record.bytes, caption: record.captions[0].clone() })
