@@ -59,6 +59,8 @@ pub enum Command {
     Model(ModelCommand),
     /// Show what an index holds: model, generation, segments, bytes, skipped files.
     Inspect(InspectArgs),
+    /// Merge an index into one segment without what was deleted, and shrink its stores; searches go on meanwhile.
+    Compact(CompactArgs),
     /// Show what this machine offers: runtimes, CPU features, model search path.
     Doctor(DoctorArgs),
     /// Print a completion script for a shell.
@@ -426,6 +428,13 @@ pub struct EmbedTarget {
     /// Images or texts the model encodes at a time; by default 32 on a processor and 128 on each GPU.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: Option<u16>,
+}
+
+/// `pictor compact`.
+#[derive(Debug, Args)]
+pub struct CompactArgs {
+    #[command(flatten)]
+    pub index: IndexDir,
 }
 
 /// `pictor inspect`.

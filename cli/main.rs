@@ -44,6 +44,7 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
         Command::Embed(args) => commands::embed::run(args, output),
         Command::Model(command) => commands::model::run(command, output),
         Command::Inspect(args) => commands::inspect::run(args, output),
+        Command::Compact(args) => commands::compact::run(args, output),
         Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pictor", &mut std::io::stdout());
