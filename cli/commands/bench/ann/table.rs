@@ -50,7 +50,7 @@ fn kind(text: &mut String, f: &Figures) {
     if let Some(first) = f.filtered.first() {
         line(format!("  filtered, k = {}", first.k));
         line(format!(
-            "  {:>15}{:>11}{:>10}{:>9}{:>9}{:>7}{:>10}{:>10}",
+            "  {:>15}{:>13}{:>10}{:>9}{:>9}{:>7}{:>10}{:>10}",
             "filter", "let through", "rows", "recall", "worst", "short", "mean ms", "p99 ms"
         ));
     }
@@ -58,7 +58,7 @@ fn kind(text: &mut String, f: &Figures) {
         let correlation = format!("{:?}", case.correlation).to_lowercase();
         let (share, l) = (format!("{} %", case.selectivity * 100.0), &case.latency);
         line(format!(
-            "  {correlation:>15}{share:>11}{:10}{:9.4}{:9.2}{:7}{:10.3}{:10.3}",
+            "  {correlation:>15}{share:>13}{:10}{:9.4}{:9.2}{:7}{:10.3}{:10.3}",
             case.allowed, case.recall, case.worst_recall, case.incomplete, l.mean_ms, l.p99_ms
         ));
     }
