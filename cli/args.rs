@@ -422,7 +422,8 @@ pub struct BenchAnnArgs {
     #[arg(long, value_name = "FILE.npy")]
     pub truth: Option<PathBuf>,
 
-    /// Folder for the indexes, which are removed at the end; by default the system's temporary folder.
+    /// Folder for vectors and indexes, on the disk to be measured; they are removed at the end. By default the system's temporary
+    /// folder.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 

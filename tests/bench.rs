@@ -63,6 +63,7 @@ fn every_documented_figure_is_there() {
     let document = desk.json(&line);
     has_numbers(&document, &["rows", "dim", "vector_bytes", "queries", "cpu_cores", "rounds"]);
     assert_eq!((&document["rows"], &document["queries"]), (&ROWS.into(), &15.into()));
+    assert_eq!(document["dtype"], "f16", "as the file has them");
     for limit in document["read_bandwidth"].as_array().expect("one for each number of threads") {
         has_numbers(limit, &["threads", "gigabytes_per_second"]);
     }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::searches::{Latency, Pools, scores as scores_of, timed};
-use super::vectors::{recall, scores};
+use super::truth::{recall, scores};
 
 /// Shares of the rows that a filter lets through.
 pub const SELECTIVITIES: [f64; 5] = [0.5, 0.1, 0.01, 0.001, 0.0001];
@@ -161,7 +161,7 @@ mod tests {
     use pictor_ann::Rows;
 
     use super::*;
-    use crate::commands::bench::ann::vectors::exact;
+    use crate::commands::bench::ann::truth::exact;
 
     #[test]
     fn filters_are_where_they_say() {

@@ -5,24 +5,28 @@
 
 mod bandwidth;
 mod filters;
+mod matrix;
 mod opening;
+mod scratch;
 mod searches;
 mod table;
-mod vectors;
+mod truth;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use pictor_ann::{IndexKind, Rows};
+use pictor_ann::{Dtype, IndexKind, Rows};
 use serde::Serialize;
 
 use bandwidth::{Bandwidth, Scan};
 use filters::{Case, Filtered};
+use matrix::Matrix;
 use opening::Opened;
+use scratch::Scratch;
 use searches::{Pools, Search};
-use vectors::Truth;
+use truth::Truth;
 
 use crate::args::BenchAnnArgs;
 use crate::bar::bar;
@@ -39,6 +43,7 @@ struct Benchmark {
     base: PathBuf,
     rows: usize,
     dim: usize,
+    dtype: Dtype,
     /// Of the vectors as they are searched.
     vector_bytes: u64,
     queries: usize,
@@ -71,8 +76,8 @@ pub fn run(args: BenchAnnArgs, output: &Output) -> anyhow::Result<Outcome> {
         output.result(&opened, table::opened)?;
         return Ok(Outcome::Done);
     }
-    let scratch = Scratch::new(args.dir.clone().unwrap_or_else(std::env::temp_dir))?;
-    let measured = measure(&args, &scratch.0, output);
+    let scratch = Scratch::new(&args.dir.clone().unwrap_or_else(std::env::temp_dir))?;
+    let measured = measure(&args, &scratch, output);
     // Removed whatever the outcome was.
     let removed = scratch.remove();
     let benchmark = measured?;
@@ -84,6 +89,8 @@ pub fn run(args: BenchAnnArgs, output: &Output) -> anyhow::Result<Outcome> {
 /// Everything that the kinds have in common.
 struct Bench<'a> {
     args: &'a BenchAnnArgs,
+    scratch: &'a Scratch,
+    /// In memory: a file that is mapped cannot be dropped from the page cache.
     rows: Rows,
     queries: Vec<Vec<f32>>,
     truth: Truth,
@@ -92,7 +99,7 @@ struct Bench<'a> {
     read_bandwidth: Vec<Bandwidth>,
 }
 
-fn measure(args: &BenchAnnArgs, scratch: &Path, output: &Output) -> anyhow::Result<Benchmark> {
+fn measure(args: &BenchAnnArgs, scratch: &Scratch, output: &Output) -> anyhow::Result<Benchmark> {
     let cpu_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = match args.threads.as_slice() {
         [] if cpu_cores == 1 => vec![1],
@@ -100,11 +107,13 @@ fn measure(args: &BenchAnnArgs, scratch: &Path, output: &Output) -> anyhow::Resu
         asked => asked.iter().map(|&n| usize::from(n)).collect(),
     };
     let pools = Pools::new(&threads)?;
-    let rows = vectors::rows(&args.base)?;
-    let queries = vectors::queries(&args.queries, args.queries_limit as usize)?;
+    let vectors = Matrix::read(&args.base)?;
+    vectors.seal(&scratch.vectors())?;
+    let rows = vectors.into_rows()?;
+    let queries = matrix::queries(&args.queries, args.queries_limit as usize)?;
     output.note(format_args!("{} rows of {}, {} queries", rows.len(), rows.dim(), queries.len()));
     let read_bandwidth = bandwidth::measure(&pools);
-    let exact = vectors::exact(&rows)?;
+    let exact = truth::exact(&rows)?;
     output.note("exact answers …");
     let most = args.k.iter().copied().max().unwrap_or(10) as usize;
     let truth = Truth::get(&*exact, &queries, most, args.truth.as_deref())?;
@@ -113,7 +122,7 @@ fn measure(args: &BenchAnnArgs, scratch: &Path, output: &Output) -> anyhow::Resu
         [] => Vec::new(),
         queries => filters::cases(&*exact, queries, filtered_k(args))?,
     };
-    let bench = Bench { args, rows, queries, truth, cases, pools, read_bandwidth };
+    let bench = Bench { args, scratch, rows, queries, truth, cases, pools, read_bandwidth };
 
     // Building, opening twice, every point of the curve with the default effort, and every filter.
     let steps = 3 + args.k.len() * (args.efforts.len() + 1) + bench.cases.len();
@@ -122,10 +131,8 @@ fn measure(args: &BenchAnnArgs, scratch: &Path, output: &Output) -> anyhow::Resu
     for (i, kind) in args.kinds.iter().enumerate() {
         output.note(format_args!("{kind} …"));
         bar.set_position((i * steps) as u64);
-        let folder = scratch.join(i.to_string());
-        fs_err::create_dir(&folder)?;
-        kinds.push(bench.kind(kind, &folder, &bar).with_context(|| format!("failed to measure {kind}"))?);
-        fs_err::remove_dir_all(&folder)?;
+        kinds.push(bench.kind(kind, &bar).with_context(|| format!("failed to measure {kind}"))?);
+        scratch.remove_index()?;
     }
     bar.finish_and_clear();
     let Bench { rows, queries, read_bandwidth, .. } = bench;
@@ -134,7 +141,8 @@ fn measure(args: &BenchAnnArgs, scratch: &Path, output: &Output) -> anyhow::Resu
         base: args.base.clone(),
         rows: rows.len(),
         dim: rows.dim(),
-        vector_bytes: vectors::bytes(&rows),
+        dtype: rows.dtype(),
+        vector_bytes: vector_bytes(&rows),
         queries: queries.len(),
         cpu_cores,
         rounds: args.rounds,
@@ -149,16 +157,19 @@ fn filtered_k(args: &BenchAnnArgs) -> usize {
 }
 
 impl Bench<'_> {
-    fn kind(&self, kind: &IndexKind, folder: &Path, bar: &ProgressBar) -> anyhow::Result<Figures> {
+    fn kind(&self, kind: &IndexKind, bar: &ProgressBar) -> anyhow::Result<Figures> {
         let (rounds, step) = (self.args.rounds, || bar.inc(1));
         let start = Instant::now();
-        pictor_ann::build(kind, &self.rows, &opening::index_file(folder))?;
+        pictor_ann::build(kind, &self.rows, &self.scratch.index())?;
         let build_seconds = start.elapsed().as_secs_f64();
         step();
-        let opened = |cold| opening::in_a_fresh_process(self.args, kind, folder, cold).inspect(|_| step());
+        let opened =
+            |cold| opening::in_a_fresh_process(self.args, kind, self.scratch, cold).inspect(|_| step());
         let (open_cold, open_warm) = (opened(true)?, opened(false)?);
 
-        let index = pictor_ann::open(kind, self.rows.clone(), &opening::index_file(folder))?;
+        // From here on as an index has them: mapped.
+        let rows = matrix::mapped(&self.scratch.vectors())?;
+        let index = pictor_ann::open(kind, rows, &self.scratch.index())?;
         let exact = *kind == IndexKind::Flat;
         let (queries, efforts) = match exact {
             true => (&self.queries[..self.queries.len().min(EXACT_QUERIES)], &[][..]),
@@ -181,31 +192,16 @@ impl Bench<'_> {
         let filtered = filtered.collect::<anyhow::Result<_>>()?;
         let scans = match exact {
             true => {
-                let bytes = vectors::bytes(&self.rows);
+                let bytes = vector_bytes(&self.rows);
                 bandwidth::scans(&*index, queries, bytes, &self.pools, &self.read_bandwidth, rounds)?
             }
             false => Vec::new(),
         };
-        let (kind, index_bytes) = (kind.to_string(), folder_bytes(folder)?);
+        let (kind, index_bytes) = (kind.to_string(), self.scratch.index_bytes()?);
         Ok(Figures { kind, build_seconds, index_bytes, open_cold, open_warm, searches, filtered, scans })
     }
 }
 
-fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
-    fs_err::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
-}
-
-/// A folder of our own for the indexes.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(within: PathBuf) -> anyhow::Result<Self> {
-        let folder = within.join(format!("pictor-bench-{}", std::process::id()));
-        fs_err::create_dir_all(&folder)?;
-        Ok(Self(folder))
-    }
-
-    fn remove(&self) -> anyhow::Result<()> {
-        Ok(fs_err::remove_dir_all(&self.0)?)
-    }
+fn vector_bytes(rows: &Rows) -> u64 {
+    rows.len() as u64 * rows.row_bytes() as u64
 }

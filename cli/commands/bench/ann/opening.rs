@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use pictor_ann::{IndexKind, SearchOptions};
 use serde::{Deserialize, Serialize};
 
-use super::vectors;
+use super::matrix;
+use super::scratch::Scratch;
 use crate::args::BenchAnnArgs;
 
 /// How an index opened.
@@ -53,29 +54,24 @@ impl Memory {
     }
 }
 
-/// Where a kind's index lies in its folder.
-pub fn index_file(folder: &Path) -> std::path::PathBuf {
-    folder.join("index")
-}
-
-/// Opens the index in `folder` in a process of its own; with `cold` its files are first dropped from the page cache.
+/// Opens the vectors and the index of `scratch` in a process of its own; with `cold` they are first dropped from the page cache,
+/// which takes that no process has them mapped.
 pub fn in_a_fresh_process(
     args: &BenchAnnArgs,
     kind: &IndexKind,
-    folder: &Path,
+    scratch: &Scratch,
     cold: bool,
 ) -> anyhow::Result<Opened> {
     if cold {
-        for file in [args.base.clone(), index_file(folder)] {
-            if file.try_exists()? {
-                drop_from_cache(&file)?;
-            }
+        drop_from_cache(&scratch.vectors())?;
+        if scratch.index().try_exists()? {
+            drop_from_cache(&scratch.index())?;
         }
     }
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "ann", "--json", "--quiet", "--kinds", &kind.to_string(), "--base"]);
     command.arg(&args.base).arg("--queries").arg(&args.queries);
-    command.args(["--queries-limit", &args.queries_limit.to_string(), "--open-only"]).arg(folder);
+    command.args(["--queries-limit", &args.queries_limit.to_string(), "--open-only"]).arg(scratch.folder());
     let done = command.output().context("failed to start a second pictor")?;
     let stderr = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "opening {kind} in a process of its own failed: {}", stderr.trim());
@@ -84,12 +80,12 @@ pub fn in_a_fresh_process(
 
 /// What that process does.
 pub fn measure(args: &BenchAnnArgs, folder: &Path) -> anyhow::Result<Opened> {
-    let [kind] = args.kinds.as_slice() else { anyhow::bail!("--open-only measures one kind at a time") };
-    let limit = args.queries_limit as usize;
-    let queries = vectors::queries(&args.queries, limit)?;
+    let [kind] = args.kinds.as_slice() else { bail!("--open-only measures one kind at a time") };
+    let scratch = Scratch::existing(folder);
+    let queries = matrix::queries(&args.queries, args.queries_limit as usize)?;
     let before = Memory::now()?;
     let start = Instant::now();
-    let index = pictor_ann::open(kind, vectors::rows(&args.base)?, &index_file(folder))?;
+    let index = pictor_ann::open(kind, matrix::mapped(&scratch.vectors())?, &scratch.index())?;
     let open_ms = start.elapsed().as_secs_f64() * 1e3;
     let memory_opened = before.since()?;
     let mut first_result_ms = None;

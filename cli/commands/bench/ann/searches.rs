@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
-use super::vectors::{Truth, recall};
+use super::truth::{Truth, recall};
 
 /// Threads that search at once.
 pub struct Pools(Vec<ThreadPool>);

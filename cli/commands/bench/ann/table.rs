@@ -11,8 +11,9 @@ pub fn benchmark(benchmark: &Benchmark) -> String {
     let b = benchmark;
     let (rows, queries, size) = (count(b.rows as u64), count(b.queries as u64), bytes(b.vector_bytes));
     let mut text = format!(
-        "{rows} rows of {} ({size}) from {}, {queries} queries, {} cores, best of {} rounds\nmemory reads:",
+        "{rows} rows of {} {} ({size}) from {}, {queries} queries, {} cores, best of {} rounds\nmemory reads:",
         b.dim,
+        b.dtype,
         b.base.display(),
         b.cpu_cores,
         b.rounds

@@ -1,79 +1,20 @@
-//! The vectors that are searched, the queries, and the exact answer.
+//! The exact answer, and how much of it was found.
 
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use npyz::WriterBuilder;
-use npyz::half::f16;
 use pictor_ann::{IndexKind, Rows, SearchOptions, VectorIndex};
 use rayon::prelude::*;
+
+use super::matrix::Matrix;
 
 /// Two scores that differ by less are equal: sums of products of unit vectors, added in another order, are this close.
 pub const TIE: f32 = 1e-6;
 
 /// Queries whose stored exact scores are computed again, to notice a file made of other vectors.
 const CHECKED: usize = 4;
-
-/// A NumPy matrix.
-struct Matrix {
-    dim: usize,
-    numbers: Numbers,
-}
-
-enum Numbers {
-    F16(Vec<f16>),
-    F32(Vec<f32>),
-}
-
-impl Matrix {
-    fn read(path: &Path) -> anyhow::Result<Self> {
-        let file = BufReader::with_capacity(1 << 20, fs_err::File::open(path)?);
-        Self::parse(file).with_context(|| {
-            format!("{} is no matrix of float16 or float32; write it with numpy.save", path.display())
-        })
-    }
-
-    fn parse(file: impl std::io::Read) -> anyhow::Result<Self> {
-        let npy = npyz::NpyFile::new(file)?;
-        let &[_, dim] = npy.shape() else { bail!("its shape is {:?}, expected (rows, dim)", npy.shape()) };
-        let dim = usize::try_from(dim)?;
-        ensure!(npy.order() == npyz::Order::C, "it is stored column by column, expected C order");
-        let numbers = match npy.try_data::<f16>() {
-            Ok(data) => Numbers::F16(data.collect::<Result<_, _>>()?),
-            Err(npy) => Numbers::F32(npy.data::<f32>()?.collect::<Result<_, _>>()?),
-        };
-        Ok(Self { dim, numbers })
-    }
-
-    fn into_f32(self) -> Vec<f32> {
-        match self.numbers {
-            Numbers::F16(numbers) => numbers.into_iter().map(f16::to_f32).collect(),
-            Numbers::F32(numbers) => numbers,
-        }
-    }
-}
-
-/// Reads the rows to search.
-pub fn rows(path: &Path) -> anyhow::Result<Rows> {
-    let matrix = Matrix::read(path)?;
-    Rows::from_vec(matrix.dim, matrix.into_f32()).with_context(|| path.display().to_string())
-}
-
-/// Bytes of the vectors as they are searched.
-pub fn bytes(rows: &Rows) -> u64 {
-    size_of_val(rows.as_slice()) as u64
-}
-
-/// Reads the first `limit` queries.
-pub fn queries(path: &Path, limit: usize) -> anyhow::Result<Vec<Vec<f32>>> {
-    let matrix = Matrix::read(path)?;
-    let dim = matrix.dim.max(1);
-    let queries: Vec<Vec<f32>> =
-        matrix.into_f32().chunks_exact(dim).take(limit).map(<[f32]>::to_vec).collect();
-    ensure!(!queries.is_empty(), "no queries in {}", path.display());
-    Ok(queries)
-}
 
 /// Exact scores of the nearest rows of each query, best first.
 pub struct Truth {
@@ -113,7 +54,7 @@ impl Truth {
 
     fn read(exact: &dyn VectorIndex, queries: &[Vec<f32>], k: usize, path: &Path) -> anyhow::Result<Self> {
         let matrix = Matrix::read(path)?;
-        let width = matrix.dim;
+        let width = matrix.dim();
         let truth = Self { width, scores: matrix.into_f32() };
         let stale = || format!("{} is not of these vectors; delete it", path.display());
         ensure!(width >= k && truth.scores.len() >= queries.len() * width, stale());
