@@ -4,6 +4,8 @@ pub mod bench;
 pub mod doctor;
 pub mod embed;
 pub mod eval;
+pub mod export;
+pub mod import;
 pub mod index;
 pub mod inspect;
 pub mod model;
