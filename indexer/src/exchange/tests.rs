@@ -268,7 +268,7 @@ fn a_file_that_is_here_is_looked_at_so_that_indexing_passes_over_it() {
     fs_err::write(&photo, "12345").unwrap();
     // Only a file written elsewhere is looked after; one of our own says what it knew.
     let described = Described { uri: Some(photo.to_str().unwrap().into()), ..Default::default() };
-    let record = crate::import::record(described, String::new);
+    let record = import::record(described, String::new);
     assert_eq!((record.bytes, record.modified_ns.is_some()), (5, true));
     let mut writer = index.writer().unwrap();
     writer.put(record, &encoder().vector(b"x")).unwrap();
