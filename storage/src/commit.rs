@@ -102,36 +102,47 @@ fn write_deleted(
 }
 
 /// The rows of the new segment by ascending id.
-fn new_rows<'a>(folded: &'a [Segment], changes: &'a Changes) -> Vec<(ImageId, &'a [f32])> {
-    let old =
-        folded.iter().flat_map(|segment| segment.live_rows().map(|(id, row)| (id, segment.rows.vector(row))));
-    let new = changes.images.iter().map(|(id, (_, vector))| (*id, vector.as_slice()));
+fn new_rows<'a>(folded: &'a [Segment], changes: &'a Changes) -> Vec<(ImageId, Row<'a>)> {
+    let old = folded
+        .iter()
+        .flat_map(|segment| segment.live_rows().map(move |(id, row)| (id, Row::Old(segment, row))));
+    let new = changes.images.iter().map(|(id, (_, vector))| (*id, Row::New(vector)));
     let mut rows: Vec<_> = old.chain(new).collect();
     rows.sort_unstable_by_key(|(id, _)| *id);
     rows
+}
+
+/// Where a row of the new segment comes from.
+enum Row<'a> {
+    Old(&'a Segment, u32),
+    New(&'a [f32]),
 }
 
 /// Writes the new segment's `vectors.bin` and `ids.bin` and opens them; the segment is named after the generation.
 fn write_rows(
     writer: &Writer,
     generation: Generation,
-    rows: &[(ImageId, &[f32])],
+    rows: &[(ImageId, Row<'_>)],
 ) -> Result<(String, SegmentRows), StorageError> {
     let limit = u32::MAX as usize;
     if rows.len() > limit {
         return Err(AnnError::TooManyRows { rows: rows.len(), limit }.into());
     }
-    let (directory, dim) = (writer.layout.directory(), writer.manifest.encoder.dim);
+    let directory = writer.layout.directory();
+    let (dim, dtype) = writer.manifest.shape();
     let name = format!("{:08}", generation.0);
     let dir = writer.layout.segment(&name);
     directory.create_dir(&dir)?;
-    let mut file = RowsWriter::create(directory, &dir, dim, rows.len())?;
-    for (id, vector) in rows {
-        file.push(*id, vector)?;
+    let mut file = RowsWriter::create(directory, &dir, dim, dtype, rows.len())?;
+    for (id, row) in rows {
+        match row {
+            Row::Old(segment, row) => file.push(*id, &segment.rows.vector(*row)?)?,
+            Row::New(vector) => file.push(*id, vector)?,
+        }
     }
     file.finish()?;
     directory.sync(&dir)?;
-    let rows = SegmentRows::open(&dir, dim, rows.len() as u32)?;
+    let rows = SegmentRows::open(&dir, dim, dtype, rows.len() as u32)?;
     Ok((name, rows))
 }
 

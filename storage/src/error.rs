@@ -7,6 +7,8 @@ use pictor_ann::AnnError;
 use pictor_core::{EmbeddingError, EncoderSpec, ImageId};
 use thiserror::Error;
 
+use crate::segment::NEIGHBORS;
+
 /// The cause of an error inside RocksDB or tantivy, whose own types stay inside this crate.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -129,7 +131,7 @@ pub enum StorageError {
     },
     /// An index kind cannot be built or searched as asked.
     #[error(transparent)]
-    Ann(#[from] AnnError),
+    Ann(AnnError),
     /// RocksDB failed.
     #[error(
         "the catalog at {path} failed; check the disk, then restore the index from a copy or index again"
@@ -161,6 +163,22 @@ impl StorageError {
     /// A [`StorageError::Damaged`].
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+}
+
+impl From<AnnError> for StorageError {
+    /// Damage to a file of ours is told by what can be done about it.
+    fn from(error: AnnError) -> Self {
+        match error {
+            AnnError::Damaged { ref path, .. } if path.ends_with(NEIGHBORS) => {
+                let segment = path.parent().unwrap_or(path).to_owned();
+                Self::DamagedNeighbors { segment, source: error }
+            }
+            AnnError::Damaged { path, reason } => Self::Damaged { path, reason },
+            AnnError::Version { path, expected, received } => Self::Version { path, expected, received },
+            AnnError::Io(error) => Self::Io(error),
+            error => Self::Ann(error),
+        }
     }
 }
 

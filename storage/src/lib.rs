@@ -70,6 +70,7 @@ pub use catalog::Skipped;
 pub use describe::{Description, SegmentDescription, StoreBytes};
 pub use error::{Cause, StorageError};
 pub use manifest::{FORMAT_VERSION, KindChoice};
+pub use pictor_ann::Dtype;
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use writer::Writer;

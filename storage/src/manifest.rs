@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use pictor_ann::IndexKind;
+use pictor_ann::{Dtype, IndexKind};
 use pictor_core::{EncoderSpec, Generation};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::StorageError;
 use crate::directory::Directory;
 
 /// Version of the whole on-disk layout. Any change of meaning, in any file, gets the next number.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// How a segment's nearest-neighbour index is chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,8 @@ pub(crate) struct Manifest {
     pub(crate) encoder: EncoderSpec,
     /// What was asked for when the index was made.
     pub(crate) kind: KindChoice,
+    /// How the vectors' components are written.
+    pub(crate) dtype: Dtype,
     /// Oldest first.
     pub(crate) segments: Vec<SegmentEntry>,
     /// BLAKE3, in hexadecimal, of this same object as compact JSON with its fields in this order and this field empty.
@@ -103,16 +105,22 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     /// Generation 0: no images.
-    pub(crate) fn empty(encoder: EncoderSpec, kind: KindChoice) -> Self {
+    pub(crate) fn empty(encoder: EncoderSpec, kind: KindChoice, dtype: Dtype) -> Self {
         Self {
             format: FORMAT_VERSION,
             generation: Generation(0),
             next_id: 0,
             encoder,
             kind,
+            dtype,
             segments: vec![],
             checksum: String::new(),
         }
+    }
+
+    /// Components of a vector, and how they are written.
+    pub(crate) fn shape(&self) -> (usize, Dtype) {
+        (self.encoder.dim, self.dtype)
     }
 
     /// Where the manifest of the index in `root` is.
@@ -186,7 +194,7 @@ mod tests {
 
     fn sample() -> Manifest {
         let encoder = EncoderSpec { name: "hash".into(), dim: 4, fingerprint: "abc".into() };
-        let mut manifest = Manifest::empty(encoder, KindChoice::Fixed(IndexKind::Flat));
+        let mut manifest = Manifest::empty(encoder, KindChoice::Fixed(IndexKind::Flat), Dtype::F16);
         manifest.segments.push(SegmentEntry {
             name: "00000001".into(),
             rows: 7,
@@ -225,7 +233,7 @@ mod tests {
     #[test]
     fn another_version_says_so_whatever_else_it_holds() {
         let error = Manifest::parse(Path::new("x"), br#"{"format": 9, "shards": []}"#).unwrap_err();
-        assert!(matches!(error, StorageError::Version { expected: 1, received: 9, .. }), "{error}");
+        assert!(matches!(error, StorageError::Version { expected: 2, received: 9, .. }), "{error}");
     }
 
     #[test]

@@ -37,11 +37,10 @@ pub(crate) struct Recovered {
 /// Whatever keeps its parts from being opened; [`StorageError::Damaged`] when a part that nothing can replace is.
 pub(crate) fn run(layout: &Layout, lock: WriterLock) -> Result<Recovered, StorageError> {
     let manifest = Manifest::parse(layout.root(), &Manifest::read(layout.root())?)?;
-    let dim = manifest.encoder.dim;
     let segments = manifest
         .segments
         .iter()
-        .map(|entry| Segment::open(&layout.segment(&entry.name), entry, dim, None))
+        .map(|entry| Segment::open(&layout.segment(&entry.name), entry, manifest.shape(), None))
         .collect::<Result<Vec<_>, _>>()?;
 
     let catalog = Catalog::open(&layout.catalog())?;

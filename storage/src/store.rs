@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pictor_ann::Dtype;
 use pictor_core::EncoderSpec;
 
 use crate::catalog::Catalog;
@@ -33,6 +34,19 @@ impl Store {
     /// [`StorageError::AlreadyExists`], [`StorageError::NotEmpty`], [`StorageError::Busy`] when another process is making
     /// the same index, [`StorageError::Ann`] for a kind that cannot be built for vectors of this dimension.
     pub fn create(dir: &Path, spec: &EncoderSpec, kind: KindChoice) -> Result<Self, StorageError> {
+        Self::create_with(dir, spec, kind, Dtype::default())
+    }
+
+    /// As [`Store::create`]; `dtype` says how the components of vectors are written.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    pub fn create_with(
+        dir: &Path,
+        spec: &EncoderSpec,
+        kind: KindChoice,
+        dtype: Dtype,
+    ) -> Result<Self, StorageError> {
         let layout = Layout::new(dir);
         if spec.dim == 0 {
             return Err(StorageError::Dimension { expected: 1, received: 0 });
@@ -51,7 +65,7 @@ impl Store {
         Catalog::create(&layout.catalog())?;
         TextIndex::create(&layout.text())?;
         directory.sync(dir)?;
-        Manifest::empty(spec.clone(), kind).replace(directory, dir)?;
+        Manifest::empty(spec.clone(), kind, dtype).replace(directory, dir)?;
         if let Some(parent) = dir.canonicalize()?.parent() {
             directory.sync(parent)?;
         }

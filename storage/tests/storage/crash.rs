@@ -57,7 +57,7 @@ fn check(dir: &Path, committed: bool, when: &str) {
         snapshot.records().find(|e| e.as_ref().is_ok_and(|(_, r)| r.uri == "replaced")).unwrap().unwrap();
     assert_eq!(replaced.1.captions, [if committed { "other words" } else { "replaced" }], "{when}");
     assert_eq!(
-        snapshot.vector(replaced.0).unwrap(),
+        snapshot.vector(replaced.0).unwrap().unwrap(),
         vector(if committed { "other bytes" } else { "replaced" })
     );
     assert_eq!(snapshot.search_text("deleted", 9).unwrap().len(), usize::from(!committed), "{when}");

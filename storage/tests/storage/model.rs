@@ -40,7 +40,7 @@ fn compare(snapshot: &Snapshot, model: &Model) {
     let shown: Vec<_> = snapshot.records().map(Result::unwrap).collect();
     assert_eq!(shown, expected);
     for (id, record, content) in model.values() {
-        assert_eq!(snapshot.vector(*id).unwrap(), vector(content));
+        assert_eq!(snapshot.vector(*id).unwrap().unwrap(), vector(content));
         let best = snapshot.search_vectors(&vector(content), 1, None).unwrap()[0];
         assert!(best.score.get() > 0.999);
         let hits = snapshot.search_text(&record.captions[0], usize::MAX).unwrap();
