@@ -7,9 +7,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use pictor_ann::{AnnError, IndexKind};
 use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
-use pictor_indexer::ExportPrecision;
 use pictor_query::Mode;
-use pictor_storage::KindChoice;
+use pictor_storage::{Dtype, KindChoice};
 
 /// Search your photographs with words, with an image, or with both.
 #[derive(Debug, Parser)]
@@ -484,9 +483,9 @@ pub struct ExportArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// The numbers in the vector files.
-    #[arg(long, default_value_t = ExportPrecision::Fp16, value_parser = names::<ExportPrecision>(&["fp16", "fp32"]))]
-    pub precision: ExportPrecision,
+    /// How the components of vectors are written. clip-retrieval's own files are f16.
+    #[arg(long, default_value_t = Dtype::F16, value_parser = names::<Dtype>(&["f16", "f32"]))]
+    pub dtype: Dtype,
 
     /// Images of one pair of files.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]

@@ -10,7 +10,7 @@ use crate::output::{Output, bytes, count};
 
 pub fn run(args: ExportArgs, output: &Output) -> anyhow::Result<Outcome> {
     let snapshot = Store::open(&args.index.index)?.snapshot()?;
-    let options = ExportOptions { rows_per_file: args.rows_per_file as usize, precision: args.precision };
+    let options = ExportOptions { rows_per_file: args.rows_per_file as usize, dtype: args.dtype };
     let bar = bar(Some(snapshot.len() as u64), "images", output);
     let report = pictor_indexer::export(&snapshot, &args.out, &options, &|done| bar.set_position(done));
     bar.finish_and_clear();
@@ -20,7 +20,7 @@ pub fn run(args: ExportArgs, output: &Output) -> anyhow::Result<Outcome> {
             report.out.display(),
             count(report.images),
             report.dim,
-            report.precision,
+            report.dtype,
             report.attributes,
             report.parts,
             bytes(report.bytes),

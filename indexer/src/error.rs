@@ -143,12 +143,6 @@ pub enum IndexError {
         /// The model of the vectors.
         received: String,
     },
-    /// A word that names no precision of exported vectors.
-    #[error("'{received}' is no precision of exported vectors; expected fp16 or fp32")]
-    ExportPrecision {
-        /// As the caller gave it.
-        received: String,
-    },
     /// An export would overwrite something.
     #[error("{} is there already; name a folder that is not, or delete it first", path.display())]
     Exists {

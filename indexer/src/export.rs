@@ -4,17 +4,15 @@
 //! folder sees a whole export.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Instant;
 
 use half::f16;
 use npyz::WriterBuilder;
 use pictor_core::{Generation, ImageId, ImageRecord};
-use pictor_storage::Snapshot;
+use pictor_storage::{Dtype, Snapshot};
 use serde::Serialize;
 
 use crate::IndexError;
@@ -28,44 +26,13 @@ const BLOCK: u64 = 1024;
 pub struct ExportOptions {
     /// Rows of one pair of files, at least 1.
     pub rows_per_file: usize,
-    /// The numbers in the vector files.
-    pub precision: ExportPrecision,
+    /// How the components of vectors are written. clip-retrieval's files are f16.
+    pub dtype: Dtype,
 }
 
 impl Default for ExportOptions {
     fn default() -> Self {
-        Self { rows_per_file: 1_000_000, precision: ExportPrecision::Fp16 }
-    }
-}
-
-/// The numbers of an exported vector file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExportPrecision {
-    /// float16: as clip-retrieval writes them.
-    Fp16,
-    /// float32.
-    Fp32,
-}
-
-impl fmt::Display for ExportPrecision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fp16 => "fp16",
-            Self::Fp32 => "fp32",
-        })
-    }
-}
-
-impl FromStr for ExportPrecision {
-    type Err = IndexError;
-
-    fn from_str(text: &str) -> Result<Self, IndexError> {
-        match text {
-            "fp16" => Ok(Self::Fp16),
-            "fp32" => Ok(Self::Fp32),
-            other => Err(IndexError::ExportPrecision { received: other.to_owned() }),
-        }
+        Self { rows_per_file: 1_000_000, dtype: Dtype::F16 }
     }
 }
 
@@ -80,8 +47,8 @@ pub struct ExportReport {
     pub parts: u64,
     /// Components of a vector.
     pub dim: usize,
-    /// The numbers in the vector files.
-    pub precision: ExportPrecision,
+    /// How its components are written.
+    pub dtype: Dtype,
     /// Columns made of attributes.
     pub attributes: usize,
     /// The commit that was exported.
@@ -134,7 +101,7 @@ pub fn export(
         images: snapshot.len() as u64,
         parts,
         dim: snapshot.spec().dim,
-        precision: options.precision,
+        dtype: options.dtype,
         attributes,
         generation: snapshot.generation(),
         bytes,
@@ -175,7 +142,7 @@ fn write_all(
     let mut records = snapshot.records();
     while done < total {
         let rows = options.rows_per_file.min(total - done);
-        let mut part = PartWriter::create(snapshot, staging, parts, rows, options.precision, &columns)?;
+        let mut part = PartWriter::create(snapshot, staging, parts, rows, options.dtype, &columns)?;
         for _ in 0..rows {
             let (id, record) = records.next().ok_or_else(|| fewer_records(snapshot, done))??;
             part.push(snapshot, id, record)?;
@@ -208,8 +175,8 @@ struct PartWriter {
 type Npy<T> = npyz::NpyWriter<T, BufWriter<File>>;
 
 enum Vectors {
-    Fp16(Npy<f16>),
-    Fp32(Npy<f32>),
+    F16(Npy<f16>),
+    F32(Npy<f32>),
 }
 
 impl PartWriter {
@@ -218,7 +185,7 @@ impl PartWriter {
         staging: &Path,
         number: u64,
         rows: usize,
-        precision: ExportPrecision,
+        dtype: Dtype,
         columns: &BTreeMap<String, ColumnKind>,
     ) -> Result<Self, IndexError> {
         let paths = [
@@ -231,9 +198,9 @@ impl PartWriter {
         };
         let shape = [rows as u64, snapshot.spec().dim as u64];
         let vectors = create(&paths[0])?;
-        let vectors = match precision {
-            ExportPrecision::Fp16 => npy(shape, vectors).map(Vectors::Fp16),
-            ExportPrecision::Fp32 => npy(shape, vectors).map(Vectors::Fp32),
+        let vectors = match dtype {
+            Dtype::F16 => npy(shape, vectors).map(Vectors::F16),
+            Dtype::F32 => npy(shape, vectors).map(Vectors::F32),
         };
         let vectors = vectors.map_err(|error| failed(&paths[0], error))?;
         let metadata = MetadataWriter::new(create(&paths[1])?, snapshot.spec(), columns)
@@ -242,10 +209,10 @@ impl PartWriter {
     }
 
     fn push(&mut self, snapshot: &Snapshot, id: ImageId, record: ImageRecord) -> Result<(), IndexError> {
-        let vector = snapshot.vector(id).expect("a snapshot's records are of its images; this is a bug");
+        let vector = snapshot.vector(id)?.expect("a snapshot's records are of its images; this is a bug");
         let written = match &mut self.vectors {
-            Vectors::Fp16(file) => file.extend(vector.into_iter().map(f16::from_f32)),
-            Vectors::Fp32(file) => file.extend(vector),
+            Vectors::F16(file) => file.extend(vector.into_iter().map(f16::from_f32)),
+            Vectors::F32(file) => file.extend(vector),
         };
         written.map_err(|error| failed(&self.paths[0], error))?;
         self.metadata.push(id, record).map_err(|error| failed(&self.paths[1], error))
@@ -255,8 +222,8 @@ impl PartWriter {
     fn finish(self) -> Result<u64, IndexError> {
         let [vectors, metadata] = &self.paths;
         let done = match self.vectors {
-            Vectors::Fp16(file) => file.finish(),
-            Vectors::Fp32(file) => file.finish(),
+            Vectors::F16(file) => file.finish(),
+            Vectors::F32(file) => file.finish(),
         };
         done.map_err(|error| failed(vectors, error))?;
         let file = self.metadata.finish().map_err(|error| failed(metadata, error))?;

@@ -239,7 +239,7 @@ impl Import<'_> {
             self.report.duplicates += 1;
             return Ok(());
         }
-        if !self.before.vector(id).is_some_and(|stored| is_stored_as(vector, &stored)) {
+        if !self.before.vector(id)?.is_some_and(|stored| is_stored_as(vector, &stored)) {
             let id = self.put(record, vector)?;
             self.seen.insert(id);
             self.report.replaced += 1;

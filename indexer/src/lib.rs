@@ -40,7 +40,7 @@ mod report;
 mod source;
 
 pub use error::IndexError;
-pub use export::{ExportOptions, ExportPrecision, ExportReport, export};
+pub use export::{ExportOptions, ExportReport, export};
 pub use import::{ImportOptions, ImportReport, ImportSource, import};
 pub use pipeline::{IndexOptions, MAX_FILE_BYTES, check_sources, index};
 pub use progress::{Progress, ProgressState, StageTimes};

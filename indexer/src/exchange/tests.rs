@@ -6,13 +6,11 @@ use std::sync::atomic::AtomicBool;
 use npyz::WriterBuilder;
 use pictor_core::testing::HashEncoder;
 use pictor_core::{Attribute, ContentHash, Encoder, ImageId, ImageRecord, RasterSize};
-use pictor_storage::{KindChoice, Store};
+use pictor_storage::{Dtype, KindChoice, Store};
 use tempfile::TempDir;
 
 use super::Described;
-use crate::{
-    ExportOptions, ExportPrecision, ImportOptions, ImportReport, ImportSource, IndexError, export, import,
-};
+use crate::{ExportOptions, ImportOptions, ImportReport, ImportSource, IndexError, export, import};
 
 const DIM: usize = 8;
 
@@ -79,7 +77,7 @@ fn contents(store: &Store) -> Vec<(ImageRecord, Vec<f32>)> {
     let snapshot = store.snapshot().unwrap();
     let mut all: Vec<_> = snapshot
         .records()
-        .map(|entry| entry.map(|(id, record)| (record, snapshot.vector(id).unwrap())).unwrap())
+        .map(|entry| entry.map(|(id, record)| (record, snapshot.vector(id).unwrap().unwrap())).unwrap())
         .collect();
     all.sort_by(|a, b| a.0.uri.cmp(&b.0.uri));
     all
@@ -116,7 +114,7 @@ fn vectors(count: usize) -> Vec<Vec<f32>> {
 
 #[test]
 fn an_export_imports_to_the_same_index() {
-    for precision in [ExportPrecision::Fp32, ExportPrecision::Fp16] {
+    for dtype in [Dtype::F32, Dtype::F16] {
         let dir = tempfile::tempdir().unwrap();
         let first = store(dir.path(), "first");
         let mut writer = first.writer().unwrap();
@@ -128,7 +126,7 @@ fn an_export_imports_to_the_same_index() {
         drop(writer);
 
         let out = dir.path().join("out");
-        let options = ExportOptions { rows_per_file: 2, precision };
+        let options = ExportOptions { rows_per_file: 2, dtype };
         let report = export(&first.snapshot().unwrap(), &out, &options, &|_| {}).unwrap();
         assert_eq!((report.images, report.parts, report.attributes), (5, 3, 11));
         assert!(!dir.path().join("out.partial").exists());
@@ -141,9 +139,9 @@ fn an_export_imports_to_the_same_index() {
         let (old, new) = (contents(&first), contents(&second));
         for ((old, old_vector), (new, new_vector)) in old.iter().zip(&new) {
             assert_eq!(old, new);
-            let close = |a: f32, b: f32| match precision {
-                ExportPrecision::Fp32 => a == b,
-                ExportPrecision::Fp16 => (a - b).abs() < 1e-3,
+            let close = |a: f32, b: f32| match dtype {
+                Dtype::F32 => a == b,
+                Dtype::F16 => (a - b).abs() < 1e-3,
             };
             assert!(old_vector.iter().zip(new_vector).all(|(&a, &b)| close(a, b)));
         }
@@ -209,7 +207,7 @@ fn rows_are_brought_to_unit_length_or_skipped_and_a_second_run_changes_nothing()
     assert!(ledger[1].0 == "relative/b.jpg" && ledger[1].1.contains("zero"));
     let first = snapshot.records().next().unwrap().unwrap();
     assert_eq!(first.1.captions, ["a dog in the snow"]);
-    let norm: f32 = snapshot.vector(first.0).unwrap().iter().map(|x| x * x).sum();
+    let norm: f32 = snapshot.vector(first.0).unwrap().unwrap().iter().map(|x| x * x).sum();
     assert!((norm - 1.0).abs() < 1e-3);
 
     let again = run(&source, true, &index).unwrap();
@@ -247,7 +245,7 @@ fn the_first_row_of_a_uri_counts() {
     writer.commit().unwrap();
     drop(writer);
     let out = dir.path().join("out");
-    let options = ExportOptions { precision: ExportPrecision::Fp32, ..ExportOptions::default() };
+    let options = ExportOptions { dtype: Dtype::F32, ..ExportOptions::default() };
     export(&from.snapshot().unwrap(), &out, &options, &|_| {}).unwrap();
     fs_err::copy(out.join("metadata/metadata_0.parquet"), out.join("metadata/metadata_1.parquet")).unwrap();
     write_npy(&out.join("img_emb/img_emb_1.npy"), &[encoder().vector(b"2")]);
