@@ -53,6 +53,7 @@ mod describe;
 mod directory;
 mod error;
 mod failpoint;
+mod kind_choice;
 mod layout;
 mod lock;
 mod manifest;
@@ -65,12 +66,14 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod text;
+mod upgrade;
 mod writer;
 
 pub use catalog::Skipped;
 pub use describe::{Description, SegmentDescription, StoreBytes};
 pub use error::{Cause, StorageError};
-pub use manifest::{FORMAT_VERSION, KindChoice};
+pub use kind_choice::KindChoice;
+pub use manifest::FORMAT_VERSION;
 pub use pictor_ann::Dtype;
 pub use snapshot::Snapshot;
 pub use store::Store;

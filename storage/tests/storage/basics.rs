@@ -247,6 +247,7 @@ fn describes_itself() {
     index of 4 images, generation 2, format 2
     encoder    hash (dim 8, fingerprint hash-8)
     kind       auto
+    vectors    f16
     skipped    1
     on disk    0 bytes: segments 984, catalog 0, text 0
     segment    00000001: 4 rows, 1 deleted, flat, 616 bytes

@@ -13,6 +13,7 @@ mod basics;
 mod crash;
 mod damage;
 mod disk;
+mod formats;
 mod kills;
 mod merges;
 mod model;
