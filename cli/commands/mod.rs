@@ -5,6 +5,8 @@ pub mod compact;
 pub mod doctor;
 pub mod embed;
 pub mod eval;
+pub mod export;
+pub mod import;
 pub mod index;
 pub mod inspect;
 pub mod model;
