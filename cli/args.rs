@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use pictor_ann::{AnnError, IndexKind};
 use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
-use pictor_storage::KindChoice;
+use pictor_storage::{Dtype, KindChoice};
 
 /// Search your photographs with words, with an image, or with both.
 #[derive(Debug, Parser)]
@@ -57,8 +57,14 @@ pub enum Command {
     /// Models: what there is, install, show, verify, remove.
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Show what an index holds: model, generation, segments, bytes, skipped files.
+    /// Take in vectors that are there already, with what is known of their images: clip-retrieval's files.
+    Import(ImportArgs),
+    /// Write an index out as clip-retrieval's files, for other programs and for `pictor import`.
+    Export(ExportArgs),
+    /// Show what an index holds: model, generation, segments, bytes, memory, skipped files.
     Inspect(InspectArgs),
+    /// Merge an index into one segment without what was deleted, and shrink its stores; searches go on meanwhile.
+    Compact(CompactArgs),
     /// Show what this machine offers: runtimes, CPU features, model search path.
     Doctor(DoctorArgs),
     /// Print a completion script for a shell.
@@ -483,6 +489,73 @@ pub struct EmbedTarget {
     /// Images or texts the model encodes at a time; by default 32 on a processor and 128 on each GPU.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: Option<u16>,
+}
+
+/// `pictor compact`.
+#[derive(Debug, Args)]
+pub struct CompactArgs {
+    #[command(flatten)]
+    pub index: IndexDir,
+}
+
+/// `pictor import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A folder with img_emb/img_emb_0.npy … and metadata/metadata_0.parquet … (or all of them side by side), or one .npy file:
+    /// float16, float32 or float64, one row an image. Rows that are not of length 1 are divided by it.
+    ///
+    /// Of the metadata, image_path (else url, else key) says where an image is, caption is its caption, width and height are its
+    /// size, and every other column of single values is an attribute of its name.
+    #[arg(value_name = "SOURCE")]
+    pub source: PathBuf,
+
+    #[command(flatten)]
+    pub index: IndexDir,
+
+    /// The model that made the vectors, by name or by folder; it is what the index will be searched with. An index that is
+    /// there already has one.
+    #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]
+    pub model: Option<String>,
+
+    /// The precision at which the model made them: 8-bit vectors are compared with 8-bit ones only.
+    #[arg(long, default_value_t = Precision::Fp32, value_parser = names::<Precision>(&["fp32", "fp16", "int8"]))]
+    pub precision: Precision,
+
+    /// How vectors are searched: auto, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:IVF64,Flat).
+    /// Set when the index is made and kept in it; `auto` chooses by size.
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    pub index_kind: Option<KindChoice>,
+
+    /// Look for no metadata: an image is named after the file and row of its vector.
+    #[arg(long)]
+    pub no_metadata: bool,
+
+    /// Images between two commits: what an interruption can cost, and what is held in memory.
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub commit_every: u32,
+
+    /// Exit with code 3 when a row was skipped.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `pictor export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub index: IndexDir,
+
+    /// The folder to make. It is there when all of it is.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// How the components of vectors are written. clip-retrieval's own files are f16.
+    #[arg(long, default_value_t = Dtype::F16, value_parser = names::<Dtype>(&["f16", "f32"]))]
+    pub dtype: Dtype,
+
+    /// Images of one pair of files.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rows_per_file: u32,
 }
 
 /// `pictor inspect`.

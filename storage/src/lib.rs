@@ -57,6 +57,7 @@ mod layout;
 mod lock;
 mod manifest;
 mod merge;
+mod merging;
 mod recovery;
 mod segment;
 mod snapshot;
