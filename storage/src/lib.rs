@@ -42,8 +42,9 @@
 //! writer.commit()?;
 //!
 //! let snapshot = store.snapshot()?;
-//! assert_eq!(snapshot.search_vectors(&encoder.vector(b"dog"), 10, None)?[0].id, dog);
-//! assert_eq!(snapshot.search_text("running dogs", 10)?[0].id, dog);
+//! assert_eq!(snapshot.search_vectors(&encoder.vector(b"dog"), 10, None, None)?[0].id, dog);
+//! assert_eq!(snapshot.search_text("running dogs", 10, None)?[0].id, dog);
+//! assert_eq!(snapshot.count_matches(&"width:>=640 AND caption:dog".parse()?)?, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -53,9 +54,11 @@ mod describe;
 mod directory;
 mod error;
 mod failpoint;
+mod filter;
 mod layout;
 mod lock;
 mod manifest;
+mod matches;
 mod merge;
 mod recovery;
 mod segment;
@@ -69,7 +72,9 @@ mod writer;
 pub use catalog::Skipped;
 pub use describe::{Description, SegmentDescription, StoreBytes};
 pub use error::{Cause, StorageError};
+pub use filter::{Filter, FilterError, MAX_FILTER_CHARS, MAX_NESTING};
 pub use manifest::{FORMAT_VERSION, KindChoice};
 pub use snapshot::Snapshot;
 pub use store::Store;
+pub use text::AttributeDescription;
 pub use writer::Writer;

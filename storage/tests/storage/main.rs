@@ -85,14 +85,14 @@ fn check_consistent(dir: &Path) {
     for &id in &ids {
         let record = snapshot.record(id).unwrap().unwrap();
         assert!(snapshot.vector(id).is_some());
-        let found = snapshot.search_text(&record.captions.join(" "), usize::MAX).unwrap();
+        let found = snapshot.search_text(&record.captions.join(" "), usize::MAX, None).unwrap();
         assert!(found.iter().any(|hit| hit.id == id), "the text index lost {id}");
         assert!(
             found.iter().all(|hit| ids.contains(&hit.id)),
             "the text index shows what the manifest does not"
         );
     }
-    let all = snapshot.search_vectors(&vector("anything"), usize::MAX, None).unwrap();
+    let all = snapshot.search_vectors(&vector("anything"), usize::MAX, None, None).unwrap();
     let mut found: Vec<ImageId> = all.iter().map(|hit| hit.id).collect();
     found.sort_unstable();
     assert_eq!(found, ids);
