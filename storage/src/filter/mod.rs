@@ -18,7 +18,8 @@
 //!
 //! Names: every attribute that some image has, and `uri`, `width`, `height`, `bytes`, `modified` and `caption`, which are known of
 //! images without anybody's saying (and go before attributes so called). A value is compared as what it is: a number by size, a
-//! date in time, true and false, a text by its letters. A text is a date when all of it is one (RFC 3339, or `YYYY-MM-DD`, which is
+//! date in time, true and false, a text by its letters. So a range between numbers finds
+//! numbers, one between dates dates, and any other texts. A text is a date when all of it is one (RFC 3339, or `YYYY-MM-DD`, which is
 //! midnight UTC), from 1678 to 2261.
 //!
 //! What must stay true: a condition that cannot be meant as written is an error that says what can, never an empty answer. So a

@@ -28,7 +28,7 @@ pub(super) fn can_compare(column: ColumnType, comparison: &Comparison) -> bool {
         ColumnType::I64 | ColumnType::U64 | ColumnType::F64 => ends(comparison, number).is_some(),
         ColumnType::DateTime => ends(comparison, moments).is_some(),
         ColumnType::Bool => truth(comparison).is_some(),
-        ColumnType::Str => true,
+        ColumnType::Str => is_of_letters(comparison),
         // Of no attribute.
         ColumnType::Bytes | ColumnType::IpAddr => false,
     }
@@ -73,8 +73,13 @@ where
     T: MonotonicallyMappableToU64 + PartialOrd + Copy + std::fmt::Debug + Send + Sync + 'static,
 {
     let mut found = Vec::new();
-    if let Some(range) = range.filter(|range| range.start() <= range.end()) {
-        column.get_docids_for_value_range(range, 0..docs, &mut found);
+    if let Some(range) = range {
+        // Within what the column holds: a range below all of it selects the least values otherwise.
+        let start = range.start().to_u64().max(column.min_value().to_u64());
+        let end = range.end().to_u64().min(column.max_value().to_u64());
+        if start <= end {
+            column.get_docids_for_value_range(T::from_u64(start)..=T::from_u64(end), 0..docs, &mut found);
+        }
     }
     found
 }
@@ -185,6 +190,9 @@ fn in_time((lower, upper): &Ends<(i64, i64)>) -> Option<RangeInclusive<i64>> {
 
 /// The numbers of the texts, in the order of the column's dictionary, that are as `comparison` says.
 fn ordinals(column: &StrColumn, comparison: &Comparison) -> std::io::Result<Option<RangeInclusive<u64>>> {
+    if !is_of_letters(comparison) {
+        return Ok(None);
+    }
     let bytes = |text: &str| Some(text.to_lowercase().into_bytes());
     let (lower, upper) = match comparison {
         Comparison::Prefix(start) => {
@@ -209,6 +217,12 @@ fn ordinals(column: &StrColumn, comparison: &Comparison) -> std::io::Result<Opti
         Bound::Excluded(ord) => ord.checked_sub(1),
     };
     Ok(start.zip(end).map(|(start, end)| start..=end))
+}
+
+/// Whether a comparison can be made with texts: a range between numbers, or between dates, is none of letters.
+fn is_of_letters(comparison: &Comparison) -> bool {
+    let is_range = matches!(comparison, Comparison::Range(..));
+    !is_range || ends(comparison, number).is_none() && ends(comparison, moments).is_none()
 }
 
 /// The least string of bytes above all that start with `prefix`; `None` when there is none. (No UTF-8 has a byte 255.)

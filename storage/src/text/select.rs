@@ -133,6 +133,7 @@ impl TextSearcher {
                 Err(refused("numbers", "write a number, or a range such as >=1000 or [800 TO 1600]").into())
             }
             ["true and false"] => Err(refused("true and false", "write true or false").into()),
+            ["text"] => Err(refused("text", "write ends that are neither numbers nor dates, or the start of a text and *").into()),
             _ => Err(refused(&kinds.join(" and "), "write one of its values").into()),
         }
     }

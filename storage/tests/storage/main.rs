@@ -4,11 +4,13 @@
 //! - `model`: random histories against a `BTreeMap`
 //! - `crash`: a child process that dies between the steps of a commit, and what is true afterwards (I1 to I5)
 //! - `damage`: missing, truncated and altered files are typed errors that say what to do, or are repaired
+//! - `filter`: what filters match and refuse, against an obvious evaluator
 //! - `readers`: readers beside a writer
 
 mod basics;
 mod crash;
 mod damage;
+mod filter;
 mod model;
 mod readers;
 
