@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use pictor_ann::{AnnError, IndexKind};
 use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
-use pictor_storage::KindChoice;
+use pictor_storage::{Dtype, KindChoice};
 
 /// Search your photographs with words, with an image, or with both.
 #[derive(Debug, Parser)]
@@ -57,8 +57,14 @@ pub enum Command {
     /// Models: what there is, install, show, verify, remove.
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Show what an index holds: model, generation, segments, bytes, skipped files.
+    /// Take in vectors that are there already, with what is known of their images: clip-retrieval's files.
+    Import(ImportArgs),
+    /// Write an index out as clip-retrieval's files, for other programs and for `pictor import`.
+    Export(ExportArgs),
+    /// Show what an index holds: model, generation, segments, bytes, memory, skipped files.
     Inspect(InspectArgs),
+    /// Merge an index into one segment without what was deleted, and shrink its stores; searches go on meanwhile.
+    Compact(CompactArgs),
     /// Show what this machine offers: runtimes, CPU features, model search path.
     Doctor(DoctorArgs),
     /// Print a completion script for a shell.
@@ -341,6 +347,8 @@ pub struct EvalRetrievalArgs {
 pub enum BenchCommand {
     /// Images and texts per second of each stage and of the whole, beside the bare runtime on the same images.
     Encode(BenchEncodeArgs),
+    /// Recall beside latency, of index kinds over any vectors: build, open, memory, search and filtered search.
+    Ann(BenchAnnArgs),
 }
 
 /// `pictor bench encode`.
@@ -373,6 +381,61 @@ pub struct BenchEncodeArgs {
     /// Rounds; each figure is its best, because whatever else the machine does only slows a round down.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
+}
+
+/// `pictor bench ann`.
+#[derive(Debug, Args)]
+pub struct BenchAnnArgs {
+    /// The vectors to search: a NumPy file of shape (rows, dim), float16 or float32, rows of L2 norm 1.
+    #[arg(long, value_name = "FILE.npy")]
+    pub base: PathBuf,
+
+    /// The queries, in the same form and of the same dimension.
+    #[arg(long, value_name = "FILE.npy")]
+    pub queries: PathBuf,
+
+    /// Index kinds to measure, as `pictor index --index-kind` takes them.
+    #[arg(long, value_name = "KIND", num_args = 1.., default_values = ["flat", "hnsw"])]
+    pub kinds: Vec<IndexKind>,
+
+    /// Numbers of results to ask for, with commas. Filtered search is measured at the first.
+    #[arg(short, value_name = "K", value_delimiter = ',', default_values = ["10", "100"],
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub k: Vec<u32>,
+
+    /// Search efforts to measure, with commas, beside each kind's default.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["16", "32", "64", "128", "256", "512"],
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub efforts: Vec<u32>,
+
+    /// Numbers of threads that search at once, with commas; by default one, and one for each core.
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Vec<u16>,
+
+    /// Queries to use, the first of the file.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub queries_limit: u32,
+
+    /// Queries to use for filtered search; 0 leaves it out.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub filter_queries: u32,
+
+    /// Rounds; each timing is that of the fastest, because whatever else the machine does only slows a round down.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+
+    /// Exact scores of the queries' nearest rows, to hold against: read when the file exists, else computed and written there.
+    #[arg(long, value_name = "FILE.npy")]
+    pub truth: Option<PathBuf>,
+
+    /// Folder for vectors and indexes, on the disk to be measured; they are removed at the end. By default the system's temporary
+    /// folder.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Measure only how the one kind's index in this folder opens, in this process: how the command measures a fresh one.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub open_only: Option<PathBuf>,
 }
 
 /// `pictor embed`.
@@ -426,6 +489,73 @@ pub struct EmbedTarget {
     /// Images or texts the model encodes at a time; by default 32 on a processor and 128 on each GPU.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: Option<u16>,
+}
+
+/// `pictor compact`.
+#[derive(Debug, Args)]
+pub struct CompactArgs {
+    #[command(flatten)]
+    pub index: IndexDir,
+}
+
+/// `pictor import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A folder with img_emb/img_emb_0.npy … and metadata/metadata_0.parquet … (or all of them side by side), or one .npy file:
+    /// float16, float32 or float64, one row an image. Rows that are not of length 1 are divided by it.
+    ///
+    /// Of the metadata, image_path (else url, else key) says where an image is, caption is its caption, width and height are its
+    /// size, and every other column of single values is an attribute of its name.
+    #[arg(value_name = "SOURCE")]
+    pub source: PathBuf,
+
+    #[command(flatten)]
+    pub index: IndexDir,
+
+    /// The model that made the vectors, by name or by folder; it is what the index will be searched with. An index that is
+    /// there already has one.
+    #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]
+    pub model: Option<String>,
+
+    /// The precision at which the model made them: 8-bit vectors are compared with 8-bit ones only.
+    #[arg(long, default_value_t = Precision::Fp32, value_parser = names::<Precision>(&["fp32", "fp16", "int8"]))]
+    pub precision: Precision,
+
+    /// How vectors are searched: auto, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:IVF64,Flat).
+    /// Set when the index is made and kept in it; `auto` chooses by size.
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    pub index_kind: Option<KindChoice>,
+
+    /// Look for no metadata: an image is named after the file and row of its vector.
+    #[arg(long)]
+    pub no_metadata: bool,
+
+    /// Images between two commits: what an interruption can cost, and what is held in memory.
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub commit_every: u32,
+
+    /// Exit with code 3 when a row was skipped.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `pictor export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub index: IndexDir,
+
+    /// The folder to make. It is there when all of it is.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// How the components of vectors are written. clip-retrieval's own files are f16.
+    #[arg(long, default_value_t = Dtype::F16, value_parser = names::<Dtype>(&["f16", "f32"]))]
+    pub dtype: Dtype,
+
+    /// Images of one pair of files.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rows_per_file: u32,
 }
 
 /// `pictor inspect`.

@@ -10,6 +10,7 @@ mod contact_sheet;
 mod embed_files;
 mod exit;
 mod fast_decode;
+mod interrupt;
 mod output;
 mod wiring;
 
@@ -40,10 +41,14 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
         Command::Search(args) => commands::search::run(args, output),
         Command::Serve(args) => commands::serve::run(args, output),
         Command::Eval(args::EvalCommand::Retrieval(args)) => commands::eval::run(args, output),
-        Command::Bench(args::BenchCommand::Encode(args)) => commands::bench::run(args, output),
+        Command::Bench(args::BenchCommand::Encode(args)) => commands::bench::encode::run(args, output),
+        Command::Bench(args::BenchCommand::Ann(args)) => commands::bench::ann::run(args, output),
         Command::Embed(args) => commands::embed::run(args, output),
         Command::Model(command) => commands::model::run(command, output),
+        Command::Import(args) => commands::import::run(args, output),
+        Command::Export(args) => commands::export::run(args, output),
         Command::Inspect(args) => commands::inspect::run(args, output),
+        Command::Compact(args) => commands::compact::run(args, output),
         Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pictor", &mut std::io::stdout());

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use pictor_core::EncoderSpec;
 use pictor_encoders::{
     DecodeOptions, DualEncoder, INT8_FINGERPRINT, ModelFolder, Notes, Precision, RuntimeChoice,
     RuntimeOptions,
 };
 use pictor_query::Engine;
-use pictor_storage::Store;
+use pictor_storage::{KindChoice, StorageError, Store};
 
 use crate::args::{ModelArgs, PlacementArgs, RuntimeArgs};
 use crate::output::Output;
@@ -91,4 +92,24 @@ pub fn engine(
         })?,
     };
     Ok((Arc::new(Engine::new(encoder.clone(), store)?), encoder))
+}
+
+/// Opens the index in `dir`, or makes one whose vectors `spec` makes.
+pub fn open_or_create(dir: &Path, kind: Option<&KindChoice>, spec: &EncoderSpec) -> anyhow::Result<Store> {
+    let store = match Store::open(dir) {
+        // `create` has words of its own for a folder that holds something else.
+        Err(StorageError::Missing { .. } | StorageError::NotAnIndex { .. }) => {
+            return Ok(Store::create(dir, spec, kind.cloned().unwrap_or_default())?);
+        }
+        opened => opened?,
+    };
+    store.check_encoder(spec)?;
+    let kept = store.kind()?;
+    if let Some(wanted) = kind.filter(|wanted| **wanted != kept) {
+        bail!(
+            "{} was made with --index-kind {kept}, not {wanted}; leave the flag out, or index into a new folder",
+            dir.display()
+        );
+    }
+    Ok(store)
 }

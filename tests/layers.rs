@@ -31,6 +31,7 @@ const HOMES: &[(&str, &str)] = &[
     ("faiss-sys", "pictor-ann"),
     ("rocksdb", "pictor-storage"),
     ("tantivy", "pictor-storage"),
+    ("parquet", "pictor-indexer"),
     ("axum", "pictor-web-ui"),
     ("tokio", "pictor-web-ui"),
     ("anyhow", "pictor"),

@@ -20,11 +20,17 @@ pub enum AnnError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Bytes that are no matrix of f32.
-    #[error("{bytes} bytes are no rows of {dim} f32 values: {reason}; check how the vectors were written")]
+    /// Not the name of a way to write components.
+    #[error("'{text}' is no dtype; write f16 or f32")]
+    Dtype {
+        /// As written.
+        text: String,
+    },
+    /// Numbers that are no matrix.
+    #[error("{numbers} numbers are no rows of {dim}: {reason}; check how the vectors were written")]
     Shape {
-        /// Bytes received.
-        bytes: usize,
+        /// Numbers received.
+        numbers: usize,
         /// Components in a row.
         dim: usize,
         /// What is wrong.
@@ -94,8 +100,21 @@ pub enum AnnError {
         /// FAISS's message.
         message: String,
     },
+    /// A file of another layout.
+    #[error(
+        "{path} has layout version {received}, this program reads version {expected}; use the version of Pictor that made it, or index again",
+        path = path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version this program reads.
+        expected: u32,
+        /// The version found.
+        received: u32,
+    },
     /// The file is not what was once written.
-    #[error("index file {path} is damaged: {reason}; delete it and rebuild the index from its vectors", path = path.display())]
+    #[error("{path} is damaged: {reason}; run `pictor verify`, which says what can be repaired", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

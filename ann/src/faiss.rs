@@ -12,20 +12,37 @@
 //! (<https://github.com/facebookresearch/faiss/wiki/Threads-and-asynchronous-calls>).
 
 mod handle;
+mod links;
 
 use std::ffi::{CStr, c_int};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use handle::{Filter, Handle};
 
+use crate::graph::Links;
 use crate::refine::{rescore, scan_is_cheaper};
 use crate::topk::Neighbor;
-use crate::{AnnError, IndexKind, RowSet, Rows, SearchOptions, VectorIndex, check_query, envelope, flat};
+use crate::{
+    AnnError, IndexKind, RowSet, Rows, SealedFile, SearchOptions, VectorIndex, check_query, file, flat,
+};
 
 /// Candidates per hit that a quantised index is asked for.
 ///
 /// At 10, 16-byte PQ codes of 64 components (32-fold compression) reach a recall@10 that tests hold above 0.9.
 const CANDIDATES_PER_HIT: usize = 10;
+
+/// How many times as many a filtered search asks for. A filter can be anywhere: where it leaves rows that resemble each other more
+/// than they resemble the query, their codes differ less, and the right ones stand further down.
+const FILTERED_FACTOR: usize = 4;
+
+/// How wide FAISS looks for neighbours of a row that it adds to a graph; its own default is 40. Wider costs building time in
+/// proportion, and gives a graph that answers queries from another distribution (words, over images) with less effort:
+/// measured in `benches/ann`.
+const EF_CONSTRUCTION: usize = 100;
+
+/// Rows handed to FAISS at a time: few enough that their f32 copies are small beside FAISS's own, enough that it shuffles and shares
+/// them among threads well.
+const ROWS_AT_ONCE: usize = 1 << 18;
 
 /// Rows per inverted list below which FAISS's k-means warns (faiss/Clustering.h, `min_points_per_centroid`).
 const ROWS_PER_LIST: usize = 39;
@@ -49,24 +66,60 @@ pub(crate) fn build(
         if let Some(needed) = index.nlist().filter(|&nlist| rows.len() < nlist) {
             return Err(too_few_rows(factory, needed, rows.len()));
         }
-        index.train(rows).map_err(|message| {
+        index.train(&sample(rows, index.nlist())?).map_err(|message| {
             match rows_needed(&message).filter(|&needed| needed > rows.len()) {
                 Some(needed) => too_few_rows(factory, needed, rows.len()),
                 None => failed("train")(message),
             }
         })?;
-        index.add(rows).map_err(failed("add rows to"))?;
-        if index.len() != rows.len() {
-            let message = format!("it holds {} of {} rows", index.len(), rows.len());
-            return Err(failed("add rows to")(message));
-        }
+        add_all(&mut index, factory, rows)?;
     }
     // Only now: a failure so far leaves no file.
-    let mut writer = envelope::Writer::create(path, kind, rows)?;
+    let mut writer = file::create(path, kind, rows)?;
     if !rows.is_empty() {
         writer = index.write(writer)?;
     }
-    writer.finish()
+    file::finish(writer)
+}
+
+/// The entry row and the links of the HNSW graph with M = `m` that FAISS builds over `rows`, at least one.
+pub(crate) fn connect(m: usize, rows: &Rows) -> Result<(u32, Links), AnnError> {
+    let factory = format!("HNSW{m}");
+    let failed = |action| failed(action, &factory);
+    let mut index = Handle::from_factory(rows.dim(), &factory).map_err(failed("make"))?;
+    index.set(c"efConstruction", EF_CONSTRUCTION).map_err(failed("set the effort of"))?;
+    add_all(&mut index, &factory, rows)?;
+    let bytes = index.without_vectors().map_err(failed("write"))?;
+    drop(index);
+    links::parse(&bytes, rows.len()).map_err(failed("read"))
+}
+
+/// Adds all rows, widened to f32 a good many at a time.
+fn add_all(index: &mut Handle, factory: &str, rows: &Rows) -> Result<(), AnnError> {
+    for start in (0..rows.len()).step_by(ROWS_AT_ONCE) {
+        let some = rows.range(start, rows.len().min(start + ROWS_AT_ONCE))?;
+        index.add(&some).map_err(failed("add rows to", factory))?;
+    }
+    if index.len() != rows.len() {
+        let message = format!("it holds {} of {} rows", index.len(), rows.len());
+        return Err(failed("add rows to", factory)(message));
+    }
+    Ok(())
+}
+
+/// Rows to learn from, evenly spread: all of them, or as many as k-means makes use of. FAISS itself samples 256 a centroid
+/// (faiss/Clustering.h, `max_points_per_centroid`); 64 of each of many lists are enough to place their centroids.
+fn sample(rows: &Rows, nlist: Option<usize>) -> Result<Vec<f32>, AnnError> {
+    let wanted = (64 * nlist.unwrap_or(0)).max(1 << 17);
+    if rows.len() <= wanted {
+        return rows.range(0, rows.len());
+    }
+    let mut sample = Vec::with_capacity(wanted * rows.dim());
+    for i in 0..wanted {
+        let row = i * rows.len() / wanted;
+        sample.extend(rows.range(row, row + 1)?);
+    }
+    Ok(sample)
 }
 
 fn too_few_rows(factory: &str, needed: usize, rows: usize) -> AnnError {
@@ -149,9 +202,10 @@ struct State {
 
 impl Faiss {
     /// Reads a payload over rows, at least one.
-    pub fn open(factory: &str, rows: Rows, payload: envelope::Payload) -> Result<Self, AnnError> {
+    pub fn open(factory: &str, rows: Rows, file: Arc<SealedFile>) -> Result<Self, AnnError> {
         let failed = |action| failed(action, factory);
-        let mut index = Handle::read(payload).map_err(failed("read"))?;
+        file.verify()?;
+        let mut index = Handle::read(file).map_err(failed("read"))?;
         if (index.dim(), index.len()) != (rows.dim(), rows.len()) {
             let message = format!(
                 "it holds {} rows of {}, not {} of {}",
@@ -172,7 +226,7 @@ impl Faiss {
             let _one = OneThread::new();
             let all = RowSet::from_fn(rows.len(), |_| true);
             let filter = Filter::new(&all, nprobe(knob, 1)).map_err(failed("filter"))?;
-            index.search(&rows.as_slice()[..rows.dim()], 1, Some(&filter)).is_ok()
+            index.search(&rows.range(0, 1)?, 1, Some(&filter)).is_ok()
         };
         let candidates_per_hit = if stores_vectors(factory) { 1 } else { CANDIDATES_PER_HIT };
         // Effort 0 is never asked for, so the first search sets it.
@@ -202,13 +256,22 @@ impl VectorIndex for Faiss {
 
     fn search(&self, query: &[f32], k: usize, opts: &SearchOptions<'_>) -> Result<Vec<Neighbor>, AnnError> {
         let k = check_query(&self.rows, query, k, opts)?;
-        let scan = || Ok(flat::scan(&self.rows, query, k, opts.allow));
-        let candidates = k.saturating_mul(self.candidates_per_hit).min(self.rows.len());
-        let effort = self.knob.effort(opts.effort, candidates);
+        let scan = || flat::scan(&self.rows, query, k, opts.allow);
+        let allowed = opts.allow.map_or(self.rows.len(), RowSet::len);
+        let per_hit = self.candidates_per_hit * if opts.allow.is_some() { FILTERED_FACTOR } else { 1 };
+        let candidates = k.saturating_mul(per_hit).min(self.rows.len());
+        let mut effort = self.knob.effort(opts.effort, candidates);
+        if let (Knob::Nprobe { nlist }, Some(_)) = (self.knob, opts.allow) {
+            // The k nearest of a tenth of the rows are spread over as many lists as the 10 k nearest of all.
+            effort = (effort * self.rows.len()).div_ceil(allowed.max(1));
+            if 2 * effort >= nlist {
+                return scan();
+            }
+        }
         let beam = if self.knob == Knob::EfSearch { effort } else { candidates.max(64) };
         let cheaper = |allowed| scan_is_cheaper(allowed, self.rows.len(), beam);
         if match opts.allow {
-            Some(allow) => !self.filters || cheaper(allow.len()),
+            Some(_) => !self.filters || cheaper(allowed),
             // Lists and codes are scanned faster than rows at any size; only a wide walk is not, and FAISS's takes time quadratic
             // in its beam.
             None => k == 0 || self.knob == Knob::EfSearch && cheaper(self.rows.len()),
@@ -225,7 +288,7 @@ impl VectorIndex for Faiss {
         let proposed = proposed.map_err(failed("search", &self.factory))?;
         let known = proposed.into_iter().filter_map(|label| u32::try_from(label).ok());
         let known = known.filter(|&row| (row as usize) < self.rows.len());
-        let found = rescore(&self.rows, query, k, known);
+        let found = rescore(&self.rows, query, k, known)?;
         if found.len() == k { Ok(found) } else { scan() }
     }
 }

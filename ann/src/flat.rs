@@ -5,12 +5,13 @@
 
 use rayon::prelude::*;
 
+use crate::rows::Scorer;
 use crate::topk::{Neighbor, TopK};
-use crate::{AnnError, RowSet, Rows, SearchOptions, VectorIndex, check_query, dot};
+use crate::{AnnError, RowSet, Rows, SearchOptions, VectorIndex, check_query};
 
-/// From this many multiplications on (8 MB of rows), a scan is shared among threads: below it takes under a millisecond, and
-/// waking threads would cost a good part of that.
-const PARALLEL_FROM: usize = 1 << 21;
+/// From this many bytes of rows on, a scan is shared among threads: below it takes under a millisecond, and waking threads would
+/// cost a good part of that.
+const PARALLEL_FROM: usize = 4 << 20;
 
 /// Rows one task scans, a multiple of 64 (the rows in a word of a [`RowSet`]).
 const ROWS_PER_TASK: usize = 4096;
@@ -33,44 +34,47 @@ impl VectorIndex for Flat {
 
     fn search(&self, query: &[f32], k: usize, opts: &SearchOptions<'_>) -> Result<Vec<Neighbor>, AnnError> {
         let k = check_query(&self.rows, query, k, opts)?;
-        Ok(scan(&self.rows, query, k, opts.allow))
+        scan(&self.rows, query, k, opts.allow)
     }
 }
 
 /// The `k` best of the allowed rows; `k` must not exceed their number, `query` must have the rows' dimension.
-pub(crate) fn scan(rows: &Rows, query: &[f32], k: usize, allow: Option<&RowSet>) -> Vec<Neighbor> {
+///
+/// # Errors
+/// [`AnnError::Damaged`] when the file under the rows is.
+pub(crate) fn scan(
+    rows: &Rows,
+    query: &[f32],
+    k: usize,
+    allow: Option<&RowSet>,
+) -> Result<Vec<Neighbor>, AnnError> {
     if k == 0 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
+    let scorer = rows.scorer(query);
+    let scan_task = |top, task| scan_task(&scorer, rows.len(), top, allow, task);
     let tasks = rows.len().div_ceil(ROWS_PER_TASK);
-    let work = allow.map_or(rows.len(), RowSet::len) * rows.dim();
+    let work = allow.map_or(rows.len(), RowSet::len) * rows.row_bytes();
     let top = if work < PARALLEL_FROM {
-        (0..tasks).fold(TopK::new(k), |top, task| scan_task(rows, query, top, allow, task))
+        (0..tasks).fold(TopK::new(k), scan_task)
     } else {
-        (0..tasks)
-            .into_par_iter()
-            .fold(|| TopK::new(k), |top, task| scan_task(rows, query, top, allow, task))
-            .reduce(|| TopK::new(k), TopK::merge)
+        (0..tasks).into_par_iter().fold(|| TopK::new(k), scan_task).reduce(|| TopK::new(k), TopK::merge)
     };
-    top.into_sorted()
+    rows.check()?;
+    Ok(top.into_sorted())
 }
 
-fn scan_task(rows: &Rows, query: &[f32], mut top: TopK, allow: Option<&RowSet>, task: usize) -> TopK {
-    let data = rows.as_slice();
-    let dim = rows.dim();
-    let range = task * ROWS_PER_TASK..rows.len().min((task + 1) * ROWS_PER_TASK);
+fn scan_task(scorer: &Scorer<'_>, rows: usize, mut top: TopK, allow: Option<&RowSet>, task: usize) -> TopK {
+    let range = task * ROWS_PER_TASK..rows.min((task + 1) * ROWS_PER_TASK);
     match allow {
         None => {
-            let vectors = data[range.start * dim..range.end * dim].chunks_exact(dim);
-            for (row, vector) in range.zip(vectors) {
-                top.push(Neighbor::new(row as u32, dot(query, vector)));
-            }
+            let scorer = scorer.checked(range.clone());
+            range.for_each(|row| top.push(scorer.score(row as u32)));
         }
         Some(allow) => {
-            for row in allow.iter_words(range.start / 64..range.end.div_ceil(64)) {
-                let start = row as usize * dim;
-                top.push(Neighbor::new(row, dot(query, &data[start..start + dim])));
-            }
+            allow
+                .iter_words(range.start / 64..range.end.div_ceil(64))
+                .for_each(|row| top.push(scorer.score(row)));
         }
     }
     top
@@ -78,6 +82,7 @@ fn scan_task(rows: &Rows, query: &[f32], mut top: TopK, allow: Option<&RowSet>, 
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
     use proptest::prelude::*;
 
     use super::*;
@@ -87,7 +92,7 @@ mod tests {
     fn naive(rows: &Rows, query: &[f32], k: usize, allow: Option<&RowSet>) -> Vec<Neighbor> {
         let mut all: Vec<Neighbor> = (0..rows.len() as u32)
             .filter(|&row| allow.is_none_or(|set| set.contains(row)))
-            .map(|row| Neighbor::new(row, pictor_core::dot(query, rows.row(row).unwrap())))
+            .map(|row| Neighbor::new(row, pictor_core::dot(query, &rows.row(row).unwrap().unwrap())))
             .collect();
         all.sort_by(Neighbor::rank);
         all.truncate(k);
@@ -105,10 +110,15 @@ mod tests {
             k in 0_usize..500,
             seed in any::<u64>(),
             filtered in any::<bool>(),
+            halves in any::<bool>(),
         ) {
             let small = |i: usize| ((i as u64 + 1).wrapping_mul(seed | 1) >> 33) % 5;
-            let data = (0..n * dim).map(|i| small(i) as f32 - 2.0).collect();
-            let rows = Rows::from_vec(dim, data).unwrap();
+            let data = (0..n * dim).map(|i| f16::from_f32(small(i) as f32 - 2.0)).collect();
+            let rows = match halves {
+                true => Rows::from_f16(dim, data),
+                false => Rows::from_vec(dim, data.into_iter().map(f16::to_f32).collect()),
+            };
+            let rows = rows.unwrap();
             let query: Vec<f32> = (0..dim).map(|i| small(i + 7) as f32 - 2.0).collect();
             let set = RowSet::from_fn(n, |row| small(row as usize + 31) < 2);
             let allow = filtered.then_some(&set);
@@ -120,13 +130,14 @@ mod tests {
     #[test]
     fn many_threads_find_what_one_finds() {
         let rows = random_rows(40_000, 64, 5);
-        assert!(rows.len() * rows.dim() > PARALLEL_FROM);
+        assert!(rows.len() * rows.row_bytes() > PARALLEL_FROM);
         let set = RowSet::from_fn(rows.len(), |row| row % 8 != 3);
         for allow in [None, Some(&set)] {
-            let query = rows.row(17).unwrap();
-            let many = scan(&rows, query, 25, allow);
+            let query = rows.row(17).unwrap().unwrap();
+            let many = scan(&rows, &query, 25, allow).unwrap();
+            let scorer = rows.scorer(&query);
             let serial = (0..rows.len().div_ceil(ROWS_PER_TASK))
-                .fold(TopK::new(25), |top, task| scan_task(&rows, query, top, allow, task));
+                .fold(TopK::new(25), |top, task| scan_task(&scorer, rows.len(), top, allow, task));
             assert_eq!(many, serial.into_sorted());
             assert_eq!(many[0].row, 17);
         }

@@ -61,6 +61,15 @@ impl IndexKind {
         if rows <= Self::FLAT_UP_TO { Self::Flat } else { Self::HNSW }
     }
 
+    /// M, when this is a FAISS factory string for a graph over whole vectors (`HNSW`, `HNSW32`, `HNSW32,Flat`): FAISS then builds the
+    /// links, and they are kept and walked as those of [`Hnsw`](Self::Hnsw) are.
+    pub(crate) fn faiss_graph(&self) -> Option<usize> {
+        let Self::Faiss { factory } = self else { return None };
+        let m = factory.strip_suffix(",Flat").unwrap_or(factory).strip_prefix("HNSW")?;
+        // FAISS's own default (faiss/index_factory.cpp).
+        if m.is_empty() { Some(32) } else { m.parse().ok() }
+    }
+
     /// Checks parameters that were not parsed from text.
     pub(crate) fn check(&self) -> Result<(), AnnError> {
         let wrong = |reason: String| Err(AnnError::Kind { text: self.to_string(), reason });

@@ -11,7 +11,8 @@
 //! - a search returns exactly `min(k, allowed rows)` neighbours, best first, equal scores by ascending row;
 //! - every score is the exact inner product of the query and the stored row, so kinds can be compared and mixed;
 //! - which rows come back may be approximate, except for [`IndexKind::Flat`], the oracle the others are tested against;
-//! - a file that was truncated or changed is a typed error when opened, never a panic and never a wrong result.
+//! - a file that was truncated or changed is a typed error when it is opened or when the changed part is first used, never a panic
+//!   and never a wrong result.
 //!
 //! ```
 //! use pictor_ann::{IndexKind, Rows, SearchOptions};
@@ -26,15 +27,17 @@
 //! ```
 
 mod dot;
-mod envelope;
 mod error;
 mod faiss;
+mod file;
 mod flat;
 mod graph;
 mod hnsw;
 mod kind;
 mod refine;
+mod row_set;
 mod rows;
+mod sealed;
 #[cfg(test)]
 mod tests;
 mod topk;
@@ -45,7 +48,9 @@ pub use dot::dot;
 pub use error::AnnError;
 pub use faiss::faiss_version;
 pub use kind::IndexKind;
-pub use rows::{RowSet, Rows};
+pub use row_set::RowSet;
+pub use rows::{Dtype, Rows};
+pub use sealed::{Head, SEALED_VERSION, SealedFile, SealedWriter};
 pub use topk::Neighbor;
 
 /// How to search; the default searches all rows with the effort of the kind.
@@ -73,7 +78,8 @@ pub trait VectorIndex: Send + Sync {
     ///
     /// # Errors
     /// [`AnnError::Dimension`] and [`AnnError::QueryNotFinite`] for a query that no row can be compared with,
-    /// [`AnnError::RowSet`] when `allow` was made for another number of rows, [`AnnError::Faiss`] when FAISS fails.
+    /// [`AnnError::RowSet`] when `allow` was made for another number of rows, [`AnnError::Damaged`] when a file is not what was written,
+    /// [`AnnError::Faiss`] when FAISS fails.
     fn search(&self, query: &[f32], k: usize, opts: &SearchOptions<'_>) -> Result<Vec<Neighbor>, AnnError>;
 }
 
@@ -90,13 +96,17 @@ pub fn build(kind: &IndexKind, rows: &Rows, path: &Path) -> Result<(), AnnError>
     match kind {
         IndexKind::Flat => Ok(()),
         IndexKind::Hnsw { m, ef_construction } => hnsw::build(kind, *m, *ef_construction, rows, path),
-        IndexKind::Faiss { factory } => faiss::build(kind, factory, rows, path),
+        IndexKind::Faiss { factory } => match kind.faiss_graph() {
+            Some(m) => hnsw::build_by_faiss(kind, m, rows, path),
+            None => faiss::build(kind, factory, rows, path),
+        },
     }
 }
 
 /// Opens what [`build`] wrote for the same `kind` and the same `rows`. Flat search opens no file.
 ///
-/// The file is mapped and must not change while the index lives; all of it is read once to verify its checksum.
+/// The file is mapped and must not change while the index lives. A graph is verified as it is walked, so that opening it costs
+/// nothing; what FAISS reads is verified before FAISS sees it, since it trusts what it reads.
 ///
 /// # Errors
 /// [`AnnError::Damaged`] for a truncated or changed file, [`AnnError::Mismatch`] for an intact file of another kind or of
@@ -104,13 +114,15 @@ pub fn build(kind: &IndexKind, rows: &Rows, path: &Path) -> Result<(), AnnError>
 pub fn open(kind: &IndexKind, rows: Rows, path: &Path) -> Result<Box<dyn VectorIndex>, AnnError> {
     Ok(match kind {
         IndexKind::Flat => Box::new(flat::Flat::new(rows)),
-        IndexKind::Hnsw { .. } => Box::new(hnsw::Hnsw::open(kind, rows, path)?),
-        IndexKind::Faiss { factory } => {
-            let payload = envelope::open(path, kind, &rows)?;
-            match rows.is_empty() {
-                // FAISS was never asked to index nothing; exact search of nothing is the same.
-                true => Box::new(flat::Flat::new(rows)),
-                false => Box::new(faiss::Faiss::open(factory, rows, payload)?),
+        kind => {
+            let file = file::open(path, kind, &rows)?;
+            match kind {
+                IndexKind::Faiss { factory } if kind.faiss_graph().is_none() => match rows.is_empty() {
+                    // FAISS was never asked to index nothing; exact search of nothing is the same.
+                    true => Box::new(flat::Flat::new(rows)),
+                    false => Box::new(faiss::Faiss::open(factory, rows, file)?),
+                },
+                _ => Box::new(hnsw::Hnsw::open(rows, file)?),
             }
         }
     })

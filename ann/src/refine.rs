@@ -4,7 +4,7 @@
 //! the stored rows repairs most of that (FAISS's `IndexRefine`, faiss/IndexRefine.h).
 
 use crate::topk::{Neighbor, TopK};
-use crate::{Rows, dot};
+use crate::{AnnError, Rows};
 
 /// Distances that a walk computes per entry of its beam, times what a jump to a random row costs over reading the next one.
 ///
@@ -13,19 +13,20 @@ use crate::{Rows, dot};
 const WALK_COST: usize = 40;
 
 /// The `k` best of `candidates` by exact inner product.
+///
+/// # Errors
+/// [`AnnError::Damaged`] when the file under the rows is.
 pub(crate) fn rescore(
     rows: &Rows,
     query: &[f32],
     k: usize,
     candidates: impl Iterator<Item = u32>,
-) -> Vec<Neighbor> {
-    let (data, dim) = (rows.as_slice(), rows.dim());
+) -> Result<Vec<Neighbor>, AnnError> {
+    let scorer = rows.scorer(query);
     let mut top = TopK::new(k);
-    for row in candidates {
-        let start = row as usize * dim;
-        top.push(Neighbor::new(row, dot(query, &data[start..start + dim])));
-    }
-    top.into_sorted()
+    candidates.for_each(|row| top.push(scorer.score(row)));
+    rows.check()?;
+    Ok(top.into_sorted())
 }
 
 /// Whether scanning the `allowed` of `rows` rows is cheaper than a walk that is to keep `beam` of them.
@@ -35,6 +36,12 @@ pub(crate) fn rescore(
 /// at 16 % of 100,000 rows and at 5 % of a million; an index of fewer than 2,560 rows is always scanned.
 pub(crate) fn scan_is_cheaper(allowed: usize, rows: usize, beam: usize) -> bool {
     allowed.saturating_mul(allowed) <= WALK_COST.saturating_mul(beam).saturating_mul(rows)
+}
+
+/// Rows that a walk may score before scanning the `allowed` ones instead would have been cheaper, so that a walk which was the wrong
+/// choice (a filter whose rows are all far from the query) at most doubles the cost.
+pub(crate) fn walk_budget(allowed: usize) -> usize {
+    (allowed / 2).max(1)
 }
 
 #[cfg(test)]

@@ -1,76 +1,112 @@
-//! The vectors an index is built over, and sets of them.
+//! The vectors an index is built over.
 //!
-//! Rows are borrowed bytes: a memory-mapped file stays on disk until a search touches it, and no index keeps a second copy of
-//! what it can read here. The bytes are little-endian f32, read in place.
+//! Rows stay where they are: a mapped file stays on disk until a search touches it, and no index keeps a second copy of what it
+//! can read here. A query is f32; rows are f16 or f32, and one of f16 is widened as it is scored.
 
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::AnnError;
+use half::f16;
+use serde::{Deserialize, Serialize};
 
-#[cfg(target_endian = "big")]
-compile_error!("files are little-endian and mapped in place; a big-endian machine would need to copy them");
+use crate::dot::{self, dot};
+use crate::sealed::SealedFile;
+use crate::topk::Neighbor;
+use crate::{AnnError, Head};
 
-/// Bytes that live as long as somebody needs them: an mmap, a vector.
-type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+/// How the components of stored rows are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE 754 binary16: half the size, and a cosine of unit vectors within 0.0005 of that of f32 (each component is off by at
+    /// most 2⁻¹¹ of itself). What embeddings are usually stored in (clip-retrieval's `.npy` files are f16).
+    #[default]
+    F16,
+    /// IEEE 754 binary32: as the model gave them.
+    F32,
+}
 
-/// An immutable matrix, `n × dim` f32, row-major, of unit vectors. Cheap to clone: clones share the bytes.
+impl Dtype {
+    /// Bytes of one component.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        })
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = AnnError;
+
+    fn from_str(text: &str) -> Result<Self, AnnError> {
+        match text {
+            "f16" => Ok(Self::F16),
+            "f32" => Ok(Self::F32),
+            _ => Err(AnnError::Dtype { text: text.into() }),
+        }
+    }
+}
+
+/// An immutable matrix, `n × dim`, row-major, f16 or f32, of unit vectors. Cheap to clone: clones share the numbers.
 #[derive(Clone)]
 pub struct Rows {
     dim: usize,
     len: usize,
-    bytes: Bytes,
-    range: Range<usize>,
+    numbers: Numbers,
 }
 
-/// Gives a vector of floats as the bytes that [`Rows`] reads.
-struct Floats(Vec<f32>);
-
-impl AsRef<[u8]> for Floats {
-    fn as_ref(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
-    }
+#[derive(Clone)]
+enum Numbers {
+    F16(Arc<[f16]>),
+    F32(Arc<[f32]>),
+    File(Arc<SealedFile>, Dtype),
 }
 
 impl Rows {
-    /// The rows in `bytes[range]`: little-endian f32, row-major, `dim` components each. `Arc<memmap2::Mmap>` is such bytes.
-    ///
-    /// `bytes.as_ref()` must return the same memory each time, as that of a map or a vector does.
+    /// Rows of f32 held in memory.
     ///
     /// # Errors
-    /// [`AnnError::Shape`] when `range` is outside `bytes`, is no whole number of rows, or does not start on a multiple of four
-    /// in memory; [`AnnError::TooManyRows`] beyond `u32::MAX` rows.
-    pub fn new(
-        dim: usize,
-        bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
-        range: Range<usize>,
-    ) -> Result<Self, AnnError> {
-        let received = range.len();
-        let wrong = |reason| AnnError::Shape { bytes: received, dim, reason };
-        if dim == 0 || dim > i32::MAX as usize {
-            return Err(wrong("a row has between 1 and 2³¹ - 1 components"));
-        }
-        let slice = (*bytes).as_ref().get(range.clone()).ok_or_else(|| wrong("they lie outside the file"))?;
-        let floats: &[f32] =
-            bytemuck::try_cast_slice(slice).map_err(|_| wrong("they are no whole, aligned f32 values"))?;
-        if !floats.len().is_multiple_of(dim) {
-            return Err(wrong("they do not divide into rows"));
-        }
-        let len = floats.len() / dim;
-        if len > u32::MAX as usize {
-            return Err(AnnError::TooManyRows { rows: len, limit: u32::MAX as usize });
-        }
-        Ok(Self { dim, len, bytes, range })
+    /// [`AnnError::Shape`] for numbers that do not divide into rows of `dim` components, [`AnnError::TooManyRows`] beyond
+    /// `u32::MAX` rows.
+    pub fn from_vec(dim: usize, data: Vec<f32>) -> Result<Self, AnnError> {
+        let len = count(dim, data.len())?;
+        Ok(Self { dim, len, numbers: Numbers::F32(data.into()) })
     }
 
-    /// Rows held in memory.
+    /// Rows of f16 held in memory.
     ///
     /// # Errors
-    /// As [`Rows::new`].
-    pub fn from_vec(dim: usize, data: Vec<f32>) -> Result<Self, AnnError> {
-        let range = 0..size_of_val(data.as_slice());
-        Self::new(dim, Arc::new(Floats(data)), range)
+    /// As [`Rows::from_vec`].
+    pub fn from_f16(dim: usize, data: Vec<f16>) -> Result<Self, AnnError> {
+        let len = count(dim, data.len())?;
+        Ok(Self { dim, len, numbers: Numbers::F16(data.into()) })
+    }
+
+    /// Rows in the payload of a mapped file, whose head says `dim` and `count` and whose label names the [`Dtype`].
+    ///
+    /// # Errors
+    /// [`AnnError::Damaged`] when the payload is not what the head says.
+    pub fn from_file(file: Arc<SealedFile>) -> Result<Self, AnnError> {
+        let Head { dim, count: len, label, .. } = file.head();
+        let (dim, len, dtype) = (*dim, *len, label.parse::<Dtype>()?);
+        let bytes = dim.checked_mul(len).and_then(|n| n.checked_mul(dtype.size()));
+        if count(dim, len.saturating_mul(dim))? != len || bytes != Some(file.payload().len()) {
+            let reason = format!("{} bytes are not {len} rows of {dim} {dtype}", file.payload().len());
+            return Err(AnnError::Damaged { path: file.path().into(), reason });
+        }
+        Ok(Self { dim, len, numbers: Numbers::File(file, dtype) })
     }
 
     /// Components in a row.
@@ -88,154 +124,225 @@ impl Rows {
         self.len == 0
     }
 
-    /// All numbers, row-major, `len × dim`.
-    pub fn as_slice(&self) -> &[f32] {
-        bytemuck::cast_slice(&(*self.bytes).as_ref()[self.range.clone()])
+    /// How the components are written.
+    pub fn dtype(&self) -> Dtype {
+        match self.numbers {
+            Numbers::F16(_) => Dtype::F16,
+            Numbers::F32(_) => Dtype::F32,
+            Numbers::File(_, dtype) => dtype,
+        }
     }
 
-    /// Row `i`, or `None` past the end.
-    pub fn row(&self, i: u32) -> Option<&[f32]> {
-        let start = i as usize * self.dim;
-        self.as_slice().get(start..start + self.dim)
+    /// Bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.dim * self.dtype().size()
+    }
+
+    /// Row `i` as f32; `None` past the end.
+    ///
+    /// # Errors
+    /// [`AnnError::Damaged`] when the file under it is.
+    pub fn row(&self, i: u32) -> Result<Option<Vec<f32>>, AnnError> {
+        match (i as usize) < self.len {
+            true => self.range(i as usize, i as usize + 1).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The rows `start..end`, which must exist, as f32.
+    ///
+    /// # Errors
+    /// As [`Rows::row`].
+    pub fn range(&self, start: usize, end: usize) -> Result<Vec<f32>, AnnError> {
+        let (from, to) = (start * self.row_bytes(), end * self.row_bytes());
+        if let Numbers::File(file, _) = &self.numbers
+            && !file.is_sound(from..to)
+        {
+            file.check()?;
+        }
+        let bytes = &self.bytes()[from..to];
+        Ok(match self.dtype() {
+            Dtype::F32 => bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|&two| f16::from_le_bytes(two).to_f32()).collect(),
+        })
+    }
+
+    /// What was found of the file under the rows so far.
+    ///
+    /// # Errors
+    /// [`AnnError::Damaged`] when a part of it that was touched is not as it was written.
+    pub fn check(&self) -> Result<(), AnnError> {
+        match &self.numbers {
+            Numbers::File(file, _) => file.check(),
+            _ => Ok(()),
+        }
     }
 
     /// Indexing code relies on an order among distances, which NaN would break.
     pub(crate) fn check_finite(&self) -> Result<(), AnnError> {
-        match self.as_slice().iter().position(|x| !x.is_finite()) {
-            None => Ok(()),
-            Some(at) => Err(AnnError::RowNotFinite { row: at / self.dim }),
+        // In pieces, so that a mapped matrix of any size is not copied whole.
+        const PIECE: usize = 1024;
+        for start in (0..self.len).step_by(PIECE) {
+            let rows = self.range(start, self.len.min(start + PIECE))?;
+            if let Some(at) = rows.iter().position(|x| !x.is_finite()) {
+                return Err(AnnError::RowNotFinite { row: start + at / self.dim });
+            }
         }
+        Ok(())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.numbers {
+            Numbers::F16(numbers) => {
+                // SAFETY: f16 is a transparent u16, whose bytes may be read as bytes; the length is that of the slice.
+                unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(&**numbers)) }
+            }
+            Numbers::F32(numbers) => bytemuck::cast_slice(numbers),
+            Numbers::File(file, _) => file.payload(),
+        }
+    }
+
+    /// Scores rows against `query`, which has `dim` components.
+    pub(crate) fn scorer<'a>(&'a self, query: &'a [f32]) -> Scorer<'a> {
+        let file = match &self.numbers {
+            Numbers::File(file, _) => Some(&**file),
+            _ => None,
+        };
+        Scorer { bytes: self.bytes(), row_bytes: self.row_bytes(), dtype: self.dtype(), file, query }
     }
 }
 
 impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("dim", &self.dim).field("len", &self.len).finish_non_exhaustive()
+        let (dim, len, dtype) = (self.dim, self.len, self.dtype());
+        f.debug_struct("Rows")
+            .field("dim", &dim)
+            .field("len", &len)
+            .field("dtype", &dtype)
+            .finish_non_exhaustive()
     }
 }
 
-/// A set of row numbers below a fixed `universe`, one bit each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowSet {
-    /// Bit `i % 64` of word `i / 64` is row `i`; bits past the universe are 0.
-    words: Vec<u64>,
-    universe: usize,
-    len: usize,
+/// How many rows of `dim` components `numbers` numbers are.
+fn count(dim: usize, numbers: usize) -> Result<usize, AnnError> {
+    if dim == 0 || dim > i32::MAX as usize {
+        return Err(AnnError::Shape { numbers, dim, reason: "a row has between 1 and 2³¹ - 1 components" });
+    }
+    if !numbers.is_multiple_of(dim) {
+        return Err(AnnError::Shape { numbers, dim, reason: "they do not divide into rows" });
+    }
+    match numbers / dim {
+        rows if rows > u32::MAX as usize => Err(AnnError::TooManyRows { rows, limit: u32::MAX as usize }),
+        rows => Ok(rows),
+    }
 }
 
-impl RowSet {
-    /// No rows, of `universe` that there are.
-    pub fn empty(universe: usize) -> Self {
-        Self { words: vec![0; universe.div_ceil(64)], universe, len: 0 }
+/// One query against rows. The first touch of a part of a mapped file verifies it; a row on a damaged part scores −∞, and whoever
+/// searched asks [`Rows::check`] before the answer leaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Scorer<'a> {
+    bytes: &'a [u8],
+    row_bytes: usize,
+    dtype: Dtype,
+    file: Option<&'a SealedFile>,
+    query: &'a [f32],
+}
+
+impl Scorer<'_> {
+    /// The row's inner product with the query; −∞ for a row that does not exist.
+    #[inline]
+    pub fn score(&self, row: u32) -> Neighbor {
+        let range = row as usize * self.row_bytes..(row as usize + 1) * self.row_bytes;
+        let sound = self.file.is_none_or(|file| file.is_sound(range.clone()));
+        let score = match self.bytes.get(range).filter(|_| sound) {
+            None => f32::NEG_INFINITY,
+            Some(bytes) => match self.dtype {
+                Dtype::F32 => dot(self.query, bytemuck::cast_slice(bytes)),
+                Dtype::F16 => dot::dot_f16(self.query, bytemuck::cast_slice(bytes)),
+            },
+        };
+        Neighbor::new(row, score)
     }
 
-    /// The rows below `universe` for which `contains` is true.
-    pub fn from_fn(universe: usize, mut contains: impl FnMut(u32) -> bool) -> Self {
-        let mut set = Self::empty(universe);
-        for (word, start) in set.words.iter_mut().zip((0..universe).step_by(64)) {
-            for row in start..universe.min(start + 64) {
-                *word |= u64::from(contains(row as u32)) << (row - start);
+    /// The same, with the check of these rows' part of the file done at once; each row checks itself when that fails.
+    pub fn checked(self, rows: Range<usize>) -> Self {
+        let bytes = rows.start * self.row_bytes..rows.end * self.row_bytes;
+        Self { file: self.file.filter(|file| !file.is_sound(bytes)), ..self }
+    }
+
+    /// Asks the processor for a row that will be scored soon.
+    #[inline]
+    pub fn prefetch(&self, row: u32) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(bytes) =
+            self.bytes.get(row as usize * self.row_bytes..(row as usize + 1) * self.row_bytes)
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            for line in bytes.chunks(64) {
+                // SAFETY: a hint; it reads nothing and faults on nothing.
+                unsafe { _mm_prefetch(line.as_ptr().cast(), _MM_HINT_T0) };
             }
         }
-        set.len = set.words.iter().map(|word| word.count_ones() as usize).sum();
-        set
-    }
-
-    /// Adds a row; false when it was in the set.
-    ///
-    /// # Panics
-    /// When `row` is not below the universe.
-    pub fn insert(&mut self, row: u32) -> bool {
-        assert!((row as usize) < self.universe, "row {row} is outside a set over {} rows", self.universe);
-        let (word, bit) = (&mut self.words[row as usize / 64], 1 << (row % 64));
-        let new = *word & bit == 0;
-        *word |= bit;
-        self.len += usize::from(new);
-        new
-    }
-
-    /// Whether `row` is in the set; false outside the universe.
-    pub fn contains(&self, row: u32) -> bool {
-        self.words.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
-    }
-
-    /// Number of rows in the set; O(1).
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether the set has no rows.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Number of rows the set could hold: those of the index it was made for.
-    pub fn universe(&self) -> usize {
-        self.universe
-    }
-
-    /// The rows, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.iter_words(0..self.words.len())
-    }
-
-    /// The rows of some 64-row words, ascending.
-    pub(crate) fn iter_words(&self, words: Range<usize>) -> impl Iterator<Item = u32> + '_ {
-        let start = words.start;
-        self.words[words].iter().enumerate().flat_map(move |(i, &word)| {
-            let base = ((start + i) * 64) as u32;
-            // Each step clears the lowest set bit.
-            std::iter::successors(Some(word), |w| Some(w & w.wrapping_sub(1)))
-                .take_while(|&w| w != 0)
-                .map(move |w| base + w.trailing_zeros())
-        })
-    }
-
-    /// As a bitmap: bit `i % 8` of byte `i / 8` is row `i`.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.words)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::io::Write;
 
     use super::*;
+    use crate::SealedWriter;
 
     #[test]
-    fn rows_are_read_in_place() {
-        let file: Vec<f32> = (0..10).map(|i| i as f32).collect();
-        let bytes: Bytes = Arc::new(Floats(file));
-        let rows = Rows::new(2, Arc::clone(&bytes), 8..40).unwrap();
-        assert_eq!((rows.len(), rows.dim()), (4, 2));
-        assert_eq!(rows.row(3), Some(&[8.0, 9.0][..]));
-        assert_eq!(rows.row(4), None);
-
-        for (dim, range) in [(2, 8..44), (2, 8..36), (2, 7..39), (0, 0..8)] {
-            assert!(matches!(Rows::new(dim, Arc::clone(&bytes), range), Err(AnnError::Shape { .. })));
+    fn rows_of_every_dtype_read_alike() {
+        let numbers: Vec<f32> = (0..8).map(|i| i as f32 / 8.0).collect();
+        let halves: Vec<f16> = numbers.iter().map(|&x| f16::from_f32(x)).collect();
+        let wide = Rows::from_vec(2, numbers).unwrap();
+        let narrow = Rows::from_f16(2, halves).unwrap();
+        assert_eq!((wide.len(), wide.dim(), narrow.len(), narrow.row_bytes()), (4, 2, 4, 4));
+        for rows in [&wide, &narrow] {
+            assert_eq!(rows.row(3).unwrap(), Some(vec![0.75, 0.875]));
+            assert_eq!(rows.row(4).unwrap(), None);
+            assert_eq!(rows.scorer(&[1.0, 2.0]).score(1).score, 0.25 + 2.0 * 0.375);
+            assert_eq!(rows.scorer(&[1.0, 2.0]).score(4).score, f32::NEG_INFINITY);
         }
-        assert!(Rows::new(2, bytes, 8..8).unwrap().is_empty());
+        for (dim, len) in [(2, 3), (0, 2)] {
+            assert!(matches!(Rows::from_vec(dim, vec![0.0; len]), Err(AnnError::Shape { .. })));
+        }
+        assert!(Rows::from_vec(2, vec![]).unwrap().is_empty());
         assert!(matches!(
             Rows::from_vec(2, vec![0.0, 1.0, f32::NAN, 0.0]).unwrap().check_finite(),
             Err(AnnError::RowNotFinite { row: 1 })
         ));
     }
 
-    proptest! {
-        #[test]
-        fn row_set_equals_a_sorted_list(universe in 0_usize..300, seed in any::<u64>()) {
-            let member = |row: u32| (u64::from(row) + 1).wrapping_mul(seed | 1) >> 40 & 3 == 0;
-            let set = RowSet::from_fn(universe, member);
-            let list: Vec<u32> = (0..universe as u32).filter(|&row| member(row)).collect();
-            prop_assert_eq!(set.len(), list.len());
-            prop_assert_eq!(set.iter().collect::<Vec<_>>(), list.clone());
-            prop_assert!((0..400).all(|row| set.contains(row) == list.contains(&row)));
-            let bytes = set.as_bytes();
-            prop_assert!((0..universe as u32).all(|row| (bytes[row as usize / 8] >> (row % 8) & 1 == 1) == set.contains(row)));
-            let mut grown = RowSet::empty(universe);
-            prop_assert!(list.iter().all(|&row| grown.insert(row) && !grown.insert(row)));
-            prop_assert_eq!(grown, set);
+    #[test]
+    fn a_damaged_row_is_an_error_and_not_a_score() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows");
+        let head = Head { magic: *b"PICTRvec", dim: 4, count: 5_000, label: "f16".into() };
+        let mut writer = SealedWriter::create(Vec::new(), &head).unwrap();
+        let one = f16::from_f32(0.5).to_le_bytes();
+        writer.write_all(&one.repeat(4 * 5_000)).unwrap();
+        let mut bytes = writer.finish().unwrap();
+        bytes[128 + 4_999 * 8] ^= 1;
+        fs_err::write(&path, &bytes).unwrap();
+        let rows = Rows::from_file(SealedFile::open(&path, &head.magic).unwrap()).unwrap();
+        let query = [0.5; 4];
+        assert_eq!(rows.scorer(&query).score(0).score, 1.0);
+        rows.check().unwrap();
+        assert_eq!(rows.scorer(&query).score(4_999).score, f32::NEG_INFINITY);
+        assert!(matches!(rows.check(), Err(AnnError::Damaged { .. })));
+        assert!(matches!(rows.row(4_999), Err(AnnError::Damaged { .. })));
+        assert_eq!(rows.row(0).unwrap().unwrap(), query, "the rest can still be read");
+    }
+
+    #[test]
+    fn dtypes_read_what_they_print() {
+        for dtype in [Dtype::F16, Dtype::F32] {
+            assert_eq!(dtype.to_string().parse::<Dtype>().unwrap(), dtype);
+            assert_eq!(serde_json::to_string(&dtype).unwrap(), format!("\"{dtype}\""));
         }
+        assert!("f64".parse::<Dtype>().is_err());
     }
 }

@@ -134,7 +134,7 @@ fn through_index(
     for &id in &ids {
         data.extend(
             snapshot
-                .vector(id)
+                .vector(id)?
                 .with_context(|| format!("image {id} has no vector in {}", index.display()))?,
         );
     }

@@ -1,14 +1,10 @@
 //! `pictor index`.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, bail};
-use pictor_core::{Encoder, EncoderSpec};
+use pictor_core::Encoder;
 use pictor_indexer::{Captions, IndexOptions, IndexReport};
-use pictor_storage::{StorageError, Store};
+use pictor_storage::Store;
 use serde::Serialize;
 
 use crate::args::IndexArgs;
@@ -16,7 +12,7 @@ use crate::bar::IndexBar;
 use crate::exit::Outcome;
 use crate::fast_decode::{self, FastDecodeCost};
 use crate::output::{Output, bytes, count};
-use crate::wiring;
+use crate::{interrupt, wiring};
 
 /// The indexer's report, and what else is to be told.
 #[derive(Serialize)]
@@ -31,7 +27,7 @@ pub fn run(args: IndexArgs, output: &Output) -> anyhow::Result<Outcome> {
     let captions = args.captions.as_deref().map(Captions::read).transpose()?;
     pictor_indexer::check_sources(&args.sources, &args.index.index)?;
     let encoder = wiring::encoder(&args.model, args.decode.options(), output)?;
-    let store = open_or_create(&args, encoder.spec())?;
+    let store = wiring::open_or_create(&args.index.index, args.index_kind.as_ref(), encoder.spec())?;
     let options = IndexOptions {
         batch: wiring::batch(args.batch, &encoder),
         prepare_threads: args.model.runtime.placement.threads,
@@ -41,7 +37,7 @@ pub fn run(args: IndexArgs, output: &Output) -> anyhow::Result<Outcome> {
         ..IndexOptions::default()
     };
 
-    let cancel = cancel_on_interrupt(output)?;
+    let cancel = interrupt::cancel(output)?;
     let bar = IndexBar::new(output);
     let report = pictor_indexer::index(&args.sources, &store, encoder.clone(), &options, &bar, &cancel);
     bar.finish();
@@ -61,46 +57,6 @@ fn some_files(store: &Store) -> anyhow::Result<Vec<PathBuf>> {
     let snapshot = store.snapshot()?;
     let paths = snapshot.records().take(fast_decode::IMAGES).map(|record| Ok(record?.1.uri.into()));
     paths.collect()
-}
-
-fn open_or_create(args: &IndexArgs, spec: &EncoderSpec) -> anyhow::Result<Store> {
-    let dir = &args.index.index;
-    let store = match Store::open(dir) {
-        // `create` has words of its own for a folder that holds something else.
-        Err(StorageError::Missing { .. } | StorageError::NotAnIndex { .. }) => {
-            return Ok(Store::create(dir, spec, args.index_kind.clone().unwrap_or_default())?);
-        }
-        opened => opened?,
-    };
-    store.check_encoder(spec)?;
-    let kept = store.kind()?;
-    if let Some(wanted) = args.index_kind.as_ref().filter(|wanted| **wanted != kept) {
-        bail!(
-            "{} was made with --index-kind {kept}, not {wanted}; leave the flag out, or index into a new folder",
-            dir.display()
-        );
-    }
-    Ok(store)
-}
-
-/// The first Ctrl-C asks the pipeline to commit what is done; the second ends the process at once, as people expect.
-fn cancel_on_interrupt(output: &Output) -> anyhow::Result<Arc<AtomicBool>> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    let flag = cancel.clone();
-    let quiet = output.quiet;
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        if !quiet {
-            let _ = writeln!(
-                std::io::stderr(),
-                "stopping: committing what is done (again to quit at once; the last commit stays)"
-            );
-        }
-    })
-    .context("failed to listen for Ctrl-C")?;
-    Ok(cancel)
 }
 
 fn describe(report: &IndexReport, args: &IndexArgs) -> String {

@@ -78,6 +78,86 @@ pub enum IndexError {
         /// The index as it was left.
         generation: Generation,
     },
+    /// A folder or file that holds no vectors to import, or not all that belongs to them.
+    #[error("nothing is imported from {}: {reason}", path.display())]
+    Parts {
+        /// What the caller named, or a folder in it.
+        path: PathBuf,
+        /// What is missing or too much.
+        reason: String,
+    },
+    /// A file of vectors that cannot be read.
+    #[error("{} cannot be read: {reason}; nothing of it is imported", path.display())]
+    VectorFile {
+        /// The `.npy` file.
+        path: PathBuf,
+        /// What is wrong with it, with what was expected.
+        reason: String,
+    },
+    /// A file of metadata that cannot be read.
+    #[error("{} cannot be read: {reason}; write it again, or leave it out with --no-metadata", path.display())]
+    Metadata {
+        /// The `.parquet` file.
+        path: PathBuf,
+        /// What is wrong with it, with what was expected.
+        reason: String,
+    },
+    /// Vectors and what is known of them do not belong together, so every row after the first missing one would be wrong.
+    #[error(
+        "{} has {vector_rows} rows and {} has {metadata_rows}; they are not of the same images, and nothing is imported: \
+         write both again from one run",
+        vectors.display(), metadata.display()
+    )]
+    Misaligned {
+        /// The `.npy` file.
+        vectors: PathBuf,
+        /// Its rows.
+        vector_rows: u64,
+        /// The `.parquet` file.
+        metadata: PathBuf,
+        /// Its rows.
+        metadata_rows: u64,
+    },
+    /// The vectors are of another dimension than the model's.
+    #[error(
+        "the vectors of {} have {received} components, those of {model} have {expected}; name the model that made them with --model",
+        path.display()
+    )]
+    VectorDimension {
+        /// The `.npy` file.
+        path: PathBuf,
+        /// The model.
+        model: String,
+        /// Components of the model's vectors.
+        expected: usize,
+        /// Components found.
+        received: usize,
+    },
+    /// The files say which model made the vectors, and it is another one.
+    #[error("the vectors of {} were made with {received}, not with {expected}; name that model with --model", path.display())]
+    VectorModel {
+        /// The `.parquet` file that says so.
+        path: PathBuf,
+        /// The index's model: name and fingerprint.
+        expected: String,
+        /// The model of the vectors.
+        received: String,
+    },
+    /// An export would overwrite something.
+    #[error("{} is there already; name a folder that is not, or delete it first", path.display())]
+    Exists {
+        /// Where the export was to go.
+        path: PathBuf,
+    },
+    /// An export could not be written.
+    #[error("the export to {} failed; check the free space of the disk and run it again", path.display())]
+    Export {
+        /// The file, or the folder.
+        path: PathBuf,
+        /// What the system, or the writer of the format, said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The index could not be read or written. What was committed before stays.
     #[error(transparent)]
     Storage(#[from] StorageError),

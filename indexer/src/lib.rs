@@ -4,6 +4,8 @@
 //! [`index`] is the whole of it. `source/` says which files there are, `pipeline` moves them through reading, decoding,
 //! encoding and writing with bounded memory, `progress` says how it goes while it runs, `report` what came of it.
 //!
+//! [`import`] and [`export`] are the other way in and out: vectors that are there already, in clip-retrieval's layout (`exchange/`).
+//!
 //! A bad image is data, never an abort and never a lost path: it ends up in [`IndexReport::skipped`] and in the index's own
 //! ledger with its reason. What stops a job is a broken model, a full disk, or the caller.
 //!
@@ -29,12 +31,17 @@
 //! ```
 
 mod error;
+mod exchange;
+mod export;
+mod import;
 mod pipeline;
 mod progress;
 mod report;
 mod source;
 
 pub use error::IndexError;
+pub use export::{ExportOptions, ExportReport, export};
+pub use import::{ImportOptions, ImportReport, ImportSource, import};
 pub use pipeline::{IndexOptions, MAX_FILE_BYTES, check_sources, index};
 pub use progress::{Progress, ProgressState, StageTimes};
 pub use report::IndexReport;

@@ -75,8 +75,9 @@ impl Engine {
         hits.truncate(request.k);
         let fuse = lap.next();
 
-        let evidence =
-            |hit: &Hit| request.explain.then(|| explain::explain(hit.id, &query, &rankings, &snapshot));
+        let evidence = |hit: &Hit| {
+            request.explain.then(|| explain::explain(hit.id, &query, &rankings, &snapshot)).transpose()
+        };
         let hits = hydrate::hydrate(&hits, &snapshot, evidence)?;
         let hydrate = lap.next();
 
@@ -120,7 +121,7 @@ impl Engine {
             self.encoder.encode_images(&[image])?.rows().for_each(&mut add);
         }
         if let Some(id) = request.like {
-            add(&snapshot.vector(id).ok_or(QueryError::UnknownImage(id))?);
+            add(&snapshot.vector(id)?.ok_or(QueryError::UnknownImage(id))?);
         }
         match parts {
             0 => Err(QueryError::EmptyQuery),

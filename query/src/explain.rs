@@ -4,6 +4,7 @@ use pictor_core::{Hit, ImageId, dot};
 use pictor_storage::Snapshot;
 use serde::Serialize;
 
+use crate::QueryError;
 use crate::retrieve::{PreparedQuery, Ranking};
 
 /// What each retriever said of a hit. Absent where it was not asked, or had nothing to say.
@@ -34,15 +35,16 @@ pub(crate) fn explain(
     query: &PreparedQuery<'_>,
     rankings: &[Ranking],
     snapshot: &Snapshot,
-) -> Explanation {
+) -> Result<Explanation, QueryError> {
     let place = |name: &str| {
         let ranking = rankings.iter().find(|ranking| ranking.retriever == name)?;
         let (rank, hit): (usize, &Hit) = (1..).zip(&ranking.hits).find(|(_, hit)| hit.id == id)?;
         Some(Evidence { score: hit.score.get(), rank: Some(rank) })
     };
-    let cosine = || {
-        let (query, image) = (query.vector.as_deref()?, snapshot.vector(id)?);
-        Some(Evidence { score: dot(query, &image), rank: None })
+    let cosine = || -> Result<_, QueryError> {
+        let Some(query) = query.vector.as_deref() else { return Ok(None) };
+        Ok(snapshot.vector(id)?.map(|image| Evidence { score: dot(query, &image), rank: None }))
     };
-    Explanation { vector: place("vector").or_else(cosine), text: place("text") }
+    let vector = place("vector").map_or_else(cosine, |evidence| Ok(Some(evidence)))?;
+    Ok(Explanation { vector, text: place("text") })
 }

@@ -13,7 +13,7 @@ use crate::{Explanation, QueryError, RankedHit};
 pub(crate) fn hydrate(
     hits: &[Hit],
     snapshot: &Snapshot,
-    explain: impl Fn(&Hit) -> Option<Explanation>,
+    explain: impl Fn(&Hit) -> Result<Option<Explanation>, QueryError>,
 ) -> Result<Vec<RankedHit>, QueryError> {
     let ranked = |(rank, hit): (usize, &Hit)| {
         let record = snapshot.record(hit.id)?.ok_or(QueryError::MissingRecord(hit.id))?;
@@ -26,7 +26,7 @@ pub(crate) fn hydrate(
             attributes: record.attributes,
             width: record.size.map(|size| size.width),
             height: record.size.map(|size| size.height),
-            explain: explain(hit),
+            explain: explain(hit)?,
         })
     };
     (1..).zip(hits).map(ranked).collect()

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use pictor_ann::IndexKind;
+use pictor_ann::{Dtype, IndexKind};
 use pictor_core::{EncoderSpec, Generation};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::StorageError;
 use crate::directory::Directory;
 
 /// Version of the whole on-disk layout. Any change of meaning, in any file, gets the next number.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// How a segment's nearest-neighbour index is chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub(crate) struct DeletedEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SegmentEntry {
-    /// Directory name: the generation that made it, so no two segments ever share one.
+    /// Directory name: eight digits or more, [`Manifest::next_segment`] when it was made.
     pub(crate) name: String,
     /// Rows, deleted ones included.
     pub(crate) rows: u32,
@@ -91,10 +91,16 @@ pub(crate) struct Manifest {
     pub(crate) generation: Generation,
     /// The next image gets this id.
     pub(crate) next_id: u64,
+    /// The next segment is named after this number, so that no two that a manifest names ever share a directory. Manifests
+    /// written before merges had names of their own do not have it, and named segments after generations.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) next_segment: u64,
     /// What made the vectors.
     pub(crate) encoder: EncoderSpec,
     /// What was asked for when the index was made.
     pub(crate) kind: KindChoice,
+    /// How the vectors' components are written.
+    pub(crate) dtype: Dtype,
     /// Oldest first.
     pub(crate) segments: Vec<SegmentEntry>,
     /// BLAKE3, in hexadecimal, of this same object as compact JSON with its fields in this order and this field empty.
@@ -103,16 +109,23 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     /// Generation 0: no images.
-    pub(crate) fn empty(encoder: EncoderSpec, kind: KindChoice) -> Self {
+    pub(crate) fn empty(encoder: EncoderSpec, kind: KindChoice, dtype: Dtype) -> Self {
         Self {
             format: FORMAT_VERSION,
             generation: Generation(0),
             next_id: 0,
+            next_segment: 1,
             encoder,
             kind,
+            dtype,
             segments: vec![],
             checksum: String::new(),
         }
+    }
+
+    /// Components of a vector, and how they are written.
+    pub(crate) fn shape(&self) -> (usize, Dtype) {
+        (self.encoder.dim, self.dtype)
     }
 
     /// Where the manifest of the index in `root` is.
@@ -153,7 +166,7 @@ impl Manifest {
         if format != FORMAT_VERSION {
             return Err(StorageError::Version { path, expected: FORMAT_VERSION, received: format });
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(not_json)?;
+        let mut manifest: Self = serde_json::from_slice(bytes).map_err(not_json)?;
         let found = manifest.compute_checksum();
         if found != manifest.checksum {
             let expected = &manifest.checksum;
@@ -161,6 +174,9 @@ impl Manifest {
                 &path,
                 format!("its checksum is {found}, expected {expected}"),
             ));
+        }
+        if manifest.next_segment == 0 {
+            manifest.next_segment = manifest.generation.0 + 1;
         }
         Ok(manifest)
     }
@@ -179,6 +195,10 @@ impl Manifest {
     }
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,7 +206,7 @@ mod tests {
 
     fn sample() -> Manifest {
         let encoder = EncoderSpec { name: "hash".into(), dim: 4, fingerprint: "abc".into() };
-        let mut manifest = Manifest::empty(encoder, KindChoice::Fixed(IndexKind::Flat));
+        let mut manifest = Manifest::empty(encoder, KindChoice::Fixed(IndexKind::Flat), Dtype::F16);
         manifest.segments.push(SegmentEntry {
             name: "00000001".into(),
             rows: 7,
@@ -203,6 +223,16 @@ mod tests {
         manifest.replace(&FsDirectory, dir.path()).unwrap();
         let bytes = Manifest::read(dir.path()).unwrap();
         assert_eq!(Manifest::parse(dir.path(), &bytes).unwrap(), manifest);
+    }
+
+    #[test]
+    fn without_a_segment_number_the_generation_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut manifest = Manifest { generation: Generation(41), next_segment: 0, ..sample() };
+        manifest.replace(&FsDirectory, dir.path()).unwrap();
+        let bytes = Manifest::read(dir.path()).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("next_segment"));
+        assert_eq!(Manifest::parse(dir.path(), &bytes).unwrap().next_segment, 42);
     }
 
     #[test]
@@ -225,7 +255,7 @@ mod tests {
     #[test]
     fn another_version_says_so_whatever_else_it_holds() {
         let error = Manifest::parse(Path::new("x"), br#"{"format": 9, "shards": []}"#).unwrap_err();
-        assert!(matches!(error, StorageError::Version { expected: 1, received: 9, .. }), "{error}");
+        assert!(matches!(error, StorageError::Version { expected: 2, received: 9, .. }), "{error}");
     }
 
     #[test]

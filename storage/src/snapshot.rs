@@ -56,7 +56,7 @@ impl Snapshot {
             let dir = layout.segment(&entry.name);
             let open = known.and_then(|snapshot| snapshot.find_segment(&entry.name));
             let rows = open.map(|(segment, _)| segment.rows.clone());
-            let segment = Segment::open(&dir, entry, manifest.encoder.dim, rows)?;
+            let segment = Segment::open(&dir, entry, manifest.shape(), rows)?;
             let index = match open {
                 Some((_, neighbors)) => neighbors.index.clone(),
                 None => segment::open_neighbors(&dir, &segment)?.into(),
@@ -235,10 +235,13 @@ impl Snapshot {
         self.catalog()?.record(id)
     }
 
-    /// An image's vector; `None` for one the snapshot does not show.
-    pub fn vector(&self, id: ImageId) -> Option<Vec<f32>> {
-        let (i, row) = segment::locate(&self.segments, id)?;
-        Some(self.segments[i].rows.vector(row).to_vec())
+    /// An image's vector as it is stored; `None` for one the snapshot does not show.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when that part of the vectors is.
+    pub fn vector(&self, id: ImageId) -> Result<Option<Vec<f32>>, StorageError> {
+        let found = segment::locate(&self.segments, id);
+        found.map(|(i, row)| self.segments[i].rows.vector(row)).transpose()
     }
 
     /// All images by ascending id.

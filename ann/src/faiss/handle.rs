@@ -6,15 +6,16 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::{ptr, slice};
 
 use faiss_sys as sys;
 
-use crate::envelope;
-use crate::{RowSet, Rows};
+use crate::file::Writer;
+use crate::{RowSet, SealedFile};
 
 /// FAISS's own words.
-pub(super) type Message = String;
+pub(crate) type Message = String;
 
 fn check(code: c_int) -> Result<(), Message> {
     if code == 0 {
@@ -88,22 +89,25 @@ impl Handle {
         if index.is_null() { Err("FAISS returned no index".into()) } else { Ok(Self(index)) }
     }
 
-    /// Learns centroids and codebooks from `rows`; most kinds do nothing here.
-    pub fn train(&mut self, rows: &Rows) -> Result<(), Message> {
-        self.check_dim(rows)?;
-        // SAFETY: the slice holds len × dim floats, and dim is the index's.
-        check(unsafe { sys::faiss_Index_train(self.0, rows.len() as i64, rows.as_slice().as_ptr()) })
+    /// Learns centroids and codebooks from `rows`, row-major, whole rows of the index's dimension; most kinds do nothing here.
+    pub fn train(&mut self, rows: &[f32]) -> Result<(), Message> {
+        let count = self.count(rows)?;
+        // SAFETY: the slice holds count × dim floats, and dim is the index's.
+        check(unsafe { sys::faiss_Index_train(self.0, count, rows.as_ptr()) })
     }
 
-    /// Adds `rows`; their ids are their positions.
-    pub fn add(&mut self, rows: &Rows) -> Result<(), Message> {
-        self.check_dim(rows)?;
+    /// Adds `rows`, as `train` takes them; their ids go on from the last.
+    pub fn add(&mut self, rows: &[f32]) -> Result<(), Message> {
+        let count = self.count(rows)?;
         // SAFETY: as in `train`.
-        check(unsafe { sys::faiss_Index_add(self.0, rows.len() as i64, rows.as_slice().as_ptr()) })
+        check(unsafe { sys::faiss_Index_add(self.0, count, rows.as_ptr()) })
     }
 
-    fn check_dim(&self, rows: &Rows) -> Result<(), Message> {
-        if self.dim() == rows.dim() { Ok(()) } else { Err(format!("index has dimension {}", self.dim())) }
+    fn count(&self, rows: &[f32]) -> Result<i64, Message> {
+        match rows.len() % self.dim() {
+            0 => Ok((rows.len() / self.dim()) as i64),
+            _ => Err(format!("index has dimension {}", self.dim())),
+        }
     }
 
     pub fn dim(&self) -> usize {
@@ -175,33 +179,51 @@ impl Handle {
         Ok(labels)
     }
 
-    /// Serialises into `writer`, which comes back.
-    pub fn write(&self, writer: envelope::Writer) -> Result<envelope::Writer, io::Error> {
+    /// Serialises into the file, which comes back.
+    pub fn write(&self, to: Writer) -> Result<Writer, io::Error> {
+        match self.serialise(Target::File(Box::new(to)), 0)? {
+            Target::File(to) => Ok(*to),
+            Target::Memory(_) => Err(io::Error::other("the writer was lost")),
+        }
+    }
+
+    /// Serialises everything but the vectors: of an HNSW graph, its links.
+    pub fn without_vectors(&self) -> Result<Vec<u8>, Message> {
+        /// faiss/index_io.h
+        const IO_FLAG_SKIP_STORAGE: c_int = 1;
+        match self.serialise(Target::Memory(Vec::new()), IO_FLAG_SKIP_STORAGE) {
+            Ok(Target::Memory(bytes)) => Ok(bytes),
+            Ok(Target::File(_)) => Err("the writer was lost".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn serialise(&self, target: Target, flags: c_int) -> Result<Target, io::Error> {
         let mut io = ptr::null_mut();
-        SINK.set(Some(Sink { writer, failed: None }));
+        SINK.set(Some(Sink { target, failed: None }));
         // SAFETY: `io` is created, used and freed here; the callback reads what FAISS hands it and does not panic.
         let written = unsafe {
             check(sys::faiss_CustomIOWriter_new(&mut io, Some(write_items))).and_then(|()| {
-                let written = check(sys::faiss_write_index_custom(self.0, io.cast(), 0));
+                let written = check(sys::faiss_write_index_custom(self.0, io.cast(), flags));
                 sys::faiss_CustomIOWriter_free(io);
                 written
             })
         };
-        let Some(Sink { writer, failed }) = SINK.take() else {
+        let Some(Sink { target, failed }) = SINK.take() else {
             return Err(io::Error::other("the writer was lost"));
         };
         // Our own error is why FAISS failed, so it goes first.
         match failed {
             Some(error) => Err(error),
-            None => written.map(|()| writer).map_err(io::Error::other),
+            None => written.map(|()| target).map_err(io::Error::other),
         }
     }
 
-    /// Reads what `write` wrote. `payload` must be exactly that: FAISS trusts its input.
-    pub fn read(payload: envelope::Payload) -> Result<Self, Message> {
+    /// Reads what `write` wrote. The file must be verified: FAISS trusts its input.
+    pub fn read(file: Arc<SealedFile>) -> Result<Self, Message> {
         let mut io = ptr::null_mut();
         let mut index = ptr::null_mut();
-        SOURCE.set(Some(Source { payload, at: 0 }));
+        SOURCE.set(Some(Source { file, at: 0 }));
         // SAFETY: `io` is created, used and freed here; the callback fills what FAISS hands it and does not panic; `index`
         // receives an owned pointer when the call succeeds.
         let read = unsafe {
@@ -257,15 +279,20 @@ impl Drop for Filter<'_> {
     }
 }
 
-/// Where FAISS writes while this thread is in [`Handle::write`]: its callbacks carry no pointer of ours.
+/// Where FAISS writes while this thread is in [`Handle::serialise`]: its callbacks carry no pointer of ours.
 struct Sink {
-    writer: envelope::Writer,
+    target: Target,
     failed: Option<io::Error>,
+}
+
+enum Target {
+    File(Box<Writer>),
+    Memory(Vec<u8>),
 }
 
 /// Where FAISS reads while this thread is in [`Handle::read`].
 struct Source {
-    payload: envelope::Payload,
+    file: Arc<SealedFile>,
     at: usize,
 }
 
@@ -282,7 +309,11 @@ unsafe extern "C" fn write_items(from: *const c_void, size: usize, items: usize)
     // SAFETY: FAISS hands over `items` items of `size` bytes.
     let bytes = unsafe { slice::from_raw_parts(from.cast::<u8>(), len) };
     SINK.with_borrow_mut(|sink| match sink {
-        Some(Sink { writer, failed: failed @ None }) => match writer.write_all(bytes) {
+        Some(Sink { target: Target::Memory(buffer), .. }) => {
+            buffer.extend_from_slice(bytes);
+            items
+        }
+        Some(Sink { target: Target::File(writer), failed: failed @ None }) => match writer.write_all(bytes) {
             Ok(()) => items,
             Err(error) => {
                 *failed = Some(error);
@@ -300,7 +331,7 @@ unsafe extern "C" fn read_items(to: *mut c_void, size: usize, items: usize) -> u
     };
     SOURCE.with_borrow_mut(|source| {
         let Some(source) = source else { return 0 };
-        let Some(bytes) = source.payload.bytes().get(source.at..).and_then(|rest| rest.get(..len)) else {
+        let Some(bytes) = source.file.payload().get(source.at..).and_then(|rest| rest.get(..len)) else {
             return 0;
         };
         // SAFETY: FAISS hands over room for `items` items of `size` bytes, which is `len`, and our map is elsewhere.

@@ -249,7 +249,7 @@ fn ids_follow_the_order_of_the_source_whatever_the_threads_do() {
     assert_eq!(home.names(), (0..150).map(|i| format!("{i:04}.jpg")).collect::<Vec<_>>());
     for (id, record) in home.records() {
         let expected = HashEncoder::new(DIM).vector(format!("photo {id}").as_bytes());
-        let stored = home.store.snapshot().unwrap().vector(pictor_core::ImageId(id)).unwrap();
+        let stored = home.store.snapshot().unwrap().vector(pictor_core::ImageId(id)).unwrap().unwrap();
         assert!(stored.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 2e-3), "{}", record.uri);
     }
 }

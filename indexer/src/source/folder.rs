@@ -271,7 +271,7 @@ fn skip(path: &Path, metadata: Option<&Metadata>, reason: String) -> Skipped {
     }
 }
 
-fn modified_ns(metadata: &Metadata) -> Option<i128> {
+pub(crate) fn modified_ns(metadata: &Metadata) -> Option<i128> {
     let modified = metadata.modified().ok()?;
     Some(match modified.duration_since(UNIX_EPOCH) {
         Ok(after) => after.as_nanos() as i128,

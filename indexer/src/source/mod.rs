@@ -10,7 +10,7 @@ mod folder;
 
 pub use captions::Captions;
 pub use folder::IMAGE_EXTENSIONS;
-pub(crate) use folder::Sources;
+pub(crate) use folder::{Sources, modified_ns};
 
 /// One image file that a source offers.
 #[derive(Clone, Debug, PartialEq, Eq)]

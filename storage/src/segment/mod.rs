@@ -5,7 +5,7 @@
 //! writes a new list of deleted rows under a new name and the manifest names that one, so nothing a manifest names ever
 //! changes (I2) and readers need no lock.
 //!
-//! Every file is header, payload, checksum, little-endian and of fixed width; FORMAT.md draws it.
+//! Every file is sealed (`pictor_ann::SealedFile`), little-endian and of fixed width; FORMAT.md draws it.
 
 mod read;
 mod write;
@@ -14,8 +14,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytemuck::{Pod, Zeroable};
-use pictor_ann::{AnnError, IndexKind, RowSet, Rows, VectorIndex};
+use pictor_ann::{AnnError, Dtype, IndexKind, RowSet, Rows, VectorIndex};
 use pictor_core::ImageId;
 
 pub(crate) use read::SegmentRows;
@@ -25,52 +24,14 @@ use crate::StorageError;
 use crate::directory::Directory;
 use crate::manifest::{KindChoice, SegmentEntry};
 
-const _: () = assert!(
-    cfg!(target_endian = "little"),
-    "vectors are mapped as they lie on disk, little-endian; a big-endian machine would read other numbers"
-);
-
-/// Version of the three files of this module.
-const VERSION: u32 = 1;
-/// Bytes of [`Header`]; a multiple of 64, so that a mapped payload is aligned for any SIMD load.
-const HEADER_BYTES: usize = 64;
-/// Bytes of the BLAKE3 checksum at the end of a file, over header and payload.
-const CHECKSUM_BYTES: usize = 32;
-const VECTORS: &str = "vectors.bin";
-const IDS: &str = "ids.bin";
-/// The nearest-neighbour index; a flat one has no file.
-const NEIGHBORS: &str = "ann.bin";
-
-/// The first 64 bytes of a file.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
-struct Header {
-    magic: [u8; 8],
-    version: u32,
-    /// Components of a row: the embedding's dimension, or 1.
-    dim: u32,
-    /// Rows.
-    count: u64,
-    /// Bytes of payload: `count × dim × element size`.
-    payload: u64,
-    /// Zero.
-    reserved: [u8; 32],
-}
-
-/// What a file holds.
-#[derive(Clone, Copy, Debug)]
-struct Kind {
-    magic: [u8; 8],
-    /// Bytes of one component.
-    element: usize,
-}
-
-/// f32 components, row-major.
-const VECTORS_KIND: Kind = Kind { magic: *b"PICTRvec", element: 4 };
+/// Components as the manifest's dtype says, row-major.
+const VECTORS: (&str, [u8; 8]) = ("vectors.bin", *b"PICTRvec");
 /// u64 image ids, ascending.
-const IDS_KIND: Kind = Kind { magic: *b"PICTRids", element: 8 };
-/// u32 row numbers, ascending.
-const DELETED_KIND: Kind = Kind { magic: *b"PICTRdel", element: 4 };
+const IDS: (&str, [u8; 8]) = ("ids.bin", *b"PICTRids");
+/// u32 row numbers, ascending, in files named after the generation that deleted the last of them.
+const DELETED: [u8; 8] = *b"PICTRdel";
+/// The nearest-neighbour index; a flat one has no file.
+pub(crate) const NEIGHBORS: &str = "ann.bin";
 
 /// One segment as a manifest lists it: rows, and which of them are deleted.
 #[derive(Clone)]
@@ -87,17 +48,17 @@ impl Segment {
     /// Opens what `entry` names in its directory `dir`; `known` are its rows where they are open already.
     ///
     /// # Errors
-    /// [`StorageError::Damaged`] for a file that is missing, truncated, altered (`vectors.bin`: header and length only) or
-    /// not what the manifest says.
+    /// [`StorageError::Damaged`] for a file that is missing, truncated, altered (`vectors.bin`: all but its vectors) or not what the
+    /// manifest says.
     pub(crate) fn open(
         dir: &Path,
         entry: &SegmentEntry,
-        dim: usize,
+        (dim, dtype): (usize, Dtype),
         known: Option<Arc<SegmentRows>>,
     ) -> Result<Self, StorageError> {
         let rows = match known {
             Some(rows) => rows,
-            None => Arc::new(SegmentRows::open(dir, dim, entry.rows)?),
+            None => Arc::new(SegmentRows::open(dir, dim, dtype, entry.rows)?),
         };
         let deleted = read::deleted(dir, entry)?;
         Ok(Self { entry: entry.clone(), rows, deleted })
@@ -135,7 +96,7 @@ pub(crate) fn locate(segments: &[Segment], id: ImageId) -> Option<(usize, u32)> 
 
 /// Whether `file`, found in the directory of `entry`, is one that `entry` names.
 pub(crate) fn is_named(entry: &SegmentEntry, file: &OsStr) -> bool {
-    [VECTORS, IDS, NEIGHBORS]
+    [VECTORS.0, IDS.0, NEIGHBORS]
         .into_iter()
         .chain(entry.deleted.as_ref().map(|list| &*list.file))
         .any(|name| file == name)
@@ -180,7 +141,7 @@ pub(crate) fn rebuild_neighbors(
     Ok(directory.sync(dir)?)
 }
 
-/// Opens the nearest-neighbour index of a segment. The whole of it is checked.
+/// Opens the nearest-neighbour index of a segment.
 ///
 /// # Errors
 /// [`StorageError::DamagedNeighbors`].

@@ -55,7 +55,11 @@ fn album() -> (tempfile::TempDir, Store) {
     add("/p/2020/1.jpg", "Two cats", &[("camera", text("Canon EOS R5")), ("taken", text("2020-05-17"))]);
     add("/p/2021/2.jpg", "Grass on a dog", &[("iso", Float(100.5)), ("flash", Bool(true))]);
     add("/P/2021/3.JPG", "t-shirt", &[("taken", text("2020-05-18T00:00:00Z")), ("exif.lens", text("x:y"))]);
-    add("/p/2021/3.jpg", "nothing", &[("iso", Integer(6400)), ("flash", Bool(false)), ("long name", text(""))]);
+    add(
+        "/p/2021/3.jpg",
+        "nothing",
+        &[("iso", Integer(6400)), ("flash", Bool(false)), ("long name", text(""))],
+    );
     add("/p/5.jpg", "a dog", &[("iso", text("auto")), ("taken", text("1950-01-01T12:00:00.5+02:00"))]);
     let size = Some(RasterSize { width: 1000, height: 10 });
     let big =
