@@ -227,7 +227,7 @@ fn captions_are_attached_and_follow_their_file() {
 
     home.options.captions = captions("a.jpg\tA brown dog .\n");
     let report = home.index();
-    assert_eq!((report.indexed, report.updated_captions, report.unchanged), (0, 1, 2));
+    assert_eq!((report.indexed, report.updated, report.unchanged), (0, 1, 2));
     assert_eq!(said(&home), [vec!["A brown dog ."], vec!["A cat ."], vec![]], "not named, not changed");
 
     home.options.captions = None;
