@@ -58,12 +58,14 @@ mod lock;
 mod manifest;
 mod merge;
 mod recovery;
+mod repair;
 mod segment;
 mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
 mod text;
+mod verify;
 mod writer;
 
 pub use catalog::Skipped;
@@ -71,6 +73,8 @@ pub use describe::{Description, SegmentDescription, StoreBytes};
 pub use error::{Cause, StorageError};
 pub use manifest::{FORMAT_VERSION, KindChoice};
 pub use pictor_ann::Dtype;
+pub use repair::{Repair, repair};
 pub use snapshot::Snapshot;
 pub use store::Store;
+pub use verify::{Finding, Part, Remedy, Verification, verify};
 pub use writer::Writer;
