@@ -140,6 +140,11 @@ impl Catalog {
         })
     }
 
+    /// Number of records, whether a manifest shows them or not.
+    pub(crate) fn count_records(&self) -> Result<usize, StorageError> {
+        self.scan(RECORD).try_fold(0, |count, entry| entry.map(|_| count + 1))
+    }
+
     /// The uri map: every entry, whether a manifest shows its image or not.
     pub(crate) fn uris(&self) -> impl Iterator<Item = Result<ImageId, StorageError>> {
         self.scan(URI).map(|entry| Ok(ImageId(self.number(&entry?.1)?)))

@@ -25,9 +25,9 @@ use crate::directory::Directory;
 use crate::manifest::{KindChoice, SegmentEntry};
 
 /// Components as the manifest's dtype says, row-major.
-const VECTORS: (&str, [u8; 8]) = ("vectors.bin", *b"PICTRvec");
+pub(crate) const VECTORS: (&str, [u8; 8]) = ("vectors.bin", *b"PICTRvec");
 /// u64 image ids, ascending.
-const IDS: (&str, [u8; 8]) = ("ids.bin", *b"PICTRids");
+pub(crate) const IDS: (&str, [u8; 8]) = ("ids.bin", *b"PICTRids");
 /// u32 row numbers, ascending, in files named after the generation that deleted the last of them.
 const DELETED: [u8; 8] = *b"PICTRdel";
 /// The nearest-neighbour index; a flat one has no file.
