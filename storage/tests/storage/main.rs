@@ -5,12 +5,14 @@
 //! - `crash`: a child process that dies between the steps of a commit, and what is true afterwards (I1 to I5)
 //! - `damage`: missing, truncated and altered files are typed errors that say what to do, or are repaired
 //! - `readers`: readers beside a writer
+//! - `verify`: whatever is wrong is found, and what can be made again is
 
 mod basics;
 mod crash;
 mod damage;
 mod model;
 mod readers;
+mod verify;
 
 use std::path::Path;
 
