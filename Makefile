@@ -14,7 +14,7 @@ SAMPLE_PHOTOS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pictor/demo-photos
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo test check audit bench bench-encode fmt tools-test tools-check
+.PHONY: help build demo test check audit bench bench-encode bench-ann fmt tools-test tools-check
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -46,6 +46,9 @@ bench: build ## run the benchmarks; results go to benches/runs/
 
 bench-encode: build ## decode, resize and ViT-B/32 beside their peers; PYTHON has models/export/requirements.txt installed
 	@benches/encode "$(PICTOR)" "$(PYTHON)"
+
+bench-ann: build ## index kinds beside hnswlib, FAISS and USearch on two sets of vectors; 2 hours on two cores (SET=name for one)
+	@for set in $(or $(SET),photos synthetic-1m); do benches/ann/run "$(PICTOR)" $$set || exit; done
 
 fmt: ## format the code
 	cargo fmt --all

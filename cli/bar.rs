@@ -1,5 +1,7 @@
 //! Progress on standard error: a bar on a terminal, nothing elsewhere.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pictor_encoders::{AddProgress, AddState};
 use pictor_indexer::{Progress, ProgressState};
@@ -16,6 +18,18 @@ pub fn bar(total: Option<u64>, what: &str, output: &Output) -> ProgressBar {
     // The template is a constant but for `what`, which holds no braces.
     bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
+}
+
+/// A spinner with a message and the time taken, for work whose length nobody knows; hidden as a bar is.
+pub fn spinner(message: &'static str, output: &Output) -> ProgressBar {
+    let spinner = bar(None, "", output);
+    spinner.set_style(
+        ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    spinner.set_message(message);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
 }
 
 /// Draws what the indexer tells.

@@ -41,7 +41,8 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
         Command::Search(args) => commands::search::run(args, output),
         Command::Serve(args) => commands::serve::run(args, output),
         Command::Eval(args::EvalCommand::Retrieval(args)) => commands::eval::run(args, output),
-        Command::Bench(args::BenchCommand::Encode(args)) => commands::bench::run(args, output),
+        Command::Bench(args::BenchCommand::Encode(args)) => commands::bench::encode::run(args, output),
+        Command::Bench(args::BenchCommand::Ann(args)) => commands::bench::ann::run(args, output),
         Command::Embed(args) => commands::embed::run(args, output),
         Command::Model(command) => commands::model::run(command, output),
         Command::Import(args) => commands::import::run(args, output),
@@ -49,6 +50,7 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
         Command::Inspect(args) => commands::inspect::run(args, output),
         Command::Verify(args) => commands::verify::run(args, output),
         Command::Repair(args) => commands::repair::run(args, output),
+        Command::Compact(args) => commands::compact::run(args, output),
         Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pictor", &mut std::io::stdout());

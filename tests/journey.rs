@@ -165,6 +165,7 @@ fn doctor_completions_and_help_answer() {
         "inspect",
         "verify",
         "repair",
+        "compact",
         "doctor",
     ] {
         assert!(desk.run(&format!("{command} --help")).succeeded().stdout().contains("Usage:"), "{command}");

@@ -1,6 +1,7 @@
 //! The whole of Pictor from outside: one binary, so that it links once.
 //!
 //! Where to add a test:
+//! - `bench`: what the measuring commands print; never how fast
 //! - `layers`: who may depend on whom, read from the manifests
 //! - `journey`: the commands as a user runs them, from photographs to ranked results
 //! - `mistakes`: what a user gets wrong, and what the error says
@@ -16,6 +17,7 @@
 mod hub_server;
 mod support;
 
+mod bench;
 mod crash;
 mod documents;
 mod exchange;

@@ -102,7 +102,8 @@ fn connect(m: usize, ef_construction: usize, rows: &Rows) -> Result<(u32, Links)
     Ok((entry.1 as u32, links))
 }
 
-/// A graph over rows. Default effort: `efSearch = max(64, 2k)`.
+/// A graph over rows. Default effort: `efSearch = max(64, 2k)`, and twice that under a filter, which may leave rows that are harder to
+/// tell apart.
 pub(crate) struct Hnsw {
     rows: Rows,
     /// `None` over no rows.
@@ -124,7 +125,8 @@ impl VectorIndex for Hnsw {
     fn search(&self, query: &[f32], k: usize, opts: &SearchOptions<'_>) -> Result<Vec<Neighbor>, AnnError> {
         let k = check_query(&self.rows, query, k, opts)?;
         let allowed = opts.allow.map_or(self.rows.len(), crate::RowSet::len);
-        let beam = opts.effort.unwrap_or(64.max(2 * k)).max(k).min(self.rows.len());
+        let default = 64.max(2 * k) * if opts.allow.is_some() { 2 } else { 1 };
+        let beam = opts.effort.unwrap_or(default).max(k).min(self.rows.len());
         let walkable = k > 0 && !scan_is_cheaper(allowed, self.rows.len(), beam);
         if let Some(graph) = self.graph.as_ref().filter(|_| walkable) {
             let scorer = self.rows.scorer(query);

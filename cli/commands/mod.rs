@@ -1,6 +1,7 @@
 //! One file per subcommand; each has `run(args, output)`.
 
 pub mod bench;
+pub mod compact;
 pub mod doctor;
 pub mod embed;
 pub mod eval;

@@ -175,6 +175,9 @@ pub fn import(
     }
     job.commit()?;
     let mut report = job.report;
+    if !report.cancelled {
+        report.generation = writer.finish()?;
+    }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
 }

@@ -235,6 +235,13 @@ impl Catalog {
         self.write(batch, generation, next_id)
     }
 
+    /// Has RocksDB rewrite its files without what is deleted.
+    pub(crate) fn compact(&self) -> Result<(), StorageError> {
+        self.db.compact_range::<&[u8], &[u8]>(None, None);
+        // That call does not say whether it worked. After a failure RocksDB refuses to write, so this one tells.
+        self.write(WriteBatch::default(), self.generation()?, self.next_id()?)
+    }
+
     /// Writes `batch` with its tags, synced, and flushes: a reader then opens without replaying a log.
     fn write(&self, mut batch: WriteBatch, generation: Generation, next_id: u64) -> Result<(), StorageError> {
         batch.put(key(META, GENERATION), generation.0.to_be_bytes());

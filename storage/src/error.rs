@@ -152,6 +152,39 @@ pub enum StorageError {
         #[source]
         source: Cause,
     },
+    /// A merge in the background failed. No committed image is touched by that, and the writer goes on.
+    #[error(
+        "merging segments failed, which costs no committed image; what kept it follows: put that right and run \
+         `pictor compact`"
+    )]
+    Merge {
+        /// What made it fail.
+        #[source]
+        source: Box<StorageError>,
+    },
+    /// The disk is full. The index is as the last commit made it.
+    #[error(
+        "the disk that holds {dir} is full; what was committed is safe: free space on that disk and run the command again"
+    )]
+    Full {
+        /// The index.
+        dir: PathBuf,
+        /// Who found out.
+        #[source]
+        source: Box<StorageError>,
+    },
+    /// The index may be read and not written.
+    #[error(
+        "{dir} cannot be written, which adding, deleting and merging need; make the disk and the folder writable, or copy the \
+         index to where they are"
+    )]
+    NotWritable {
+        /// The index.
+        dir: PathBuf,
+        /// Who found out.
+        #[source]
+        source: Box<StorageError>,
+    },
     /// The operating system failed; the message names the file.
     #[error(
         "the index could not be read or written; check the path, its permissions and the free space of the disk"
@@ -163,6 +196,24 @@ impl StorageError {
     /// A [`StorageError::Damaged`].
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+
+    /// The error of a write to the index in `dir`, named by the disk when it comes from one that is full or not writable.
+    ///
+    /// By the words of the operating system in the chain of causes: RocksDB hands on nothing else, and tantivy and FAISS not
+    /// always more. They do not depend on the locale, which this program leaves at C.
+    pub(crate) fn on_disk(self, dir: &Path) -> Self {
+        let causes = std::iter::successors(Some(&self as &dyn std::error::Error), |error| error.source());
+        let said = causes.map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
+        let (dir, full) = (dir.to_owned(), ["No space left on device", "Disk quota exceeded"]);
+        if says(&full) {
+            Self::Full { dir, source: Box::new(self) }
+        } else if says(&["Read-only file system", "Permission denied"]) {
+            Self::NotWritable { dir, source: Box::new(self) }
+        } else {
+            self
+        }
     }
 }
 

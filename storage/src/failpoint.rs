@@ -1,15 +1,20 @@
-//! A test hook: `PICTOR_FAILPOINT=<name>` makes the process abort, as a power cut would, at a named point of a commit.
+//! A test hook: `PICTOR_FAILPOINT=<name>` makes the process die, as in a power cut, at a named point of a commit, a merge or a
+//! compaction. `<name>:<n>` dies when it comes by for the n-th time, `<name>:<n>:kill` by SIGKILL and not by abort.
 //!
-//! RocksDB and tantivy do their own I/O, so a crash between the steps of a commit can only be shown by a process that really
-//! dies. The names are those of the steps that have just finished; FORMAT.md lists them. Compiled in always, because the
-//! binary that is tested is the one that is shipped; unset, it costs one look at the environment per commit.
+//! RocksDB and tantivy do their own I/O, so a crash between the steps can only be shown by a process that really dies. The
+//! names are those of the steps that have just finished; FORMAT.md lists them. Compiled in always, because the binary that is
+//! tested is the one that is shipped; unset, it costs a look at the environment at each point.
 
-/// The points of one commit.
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The points, each in the order of its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
-    /// `vectors.bin`, `ids.bin` and the lists of deleted rows are durable.
+    /// A commit: the lists of deleted rows are durable.
+    Deleted,
+    /// `vectors.bin` and `ids.bin` of the new segment are durable.
     Vectors,
-    /// The nearest-neighbour index is durable.
+    /// Its nearest-neighbour index is durable.
     Ann,
     /// tantivy has committed.
     Text,
@@ -17,33 +22,62 @@ pub(crate) enum Point {
     Catalog,
     /// The manifest is in place: the commit has happened, old files are still there.
     Manifest,
+    /// Old files are gone.
+    Garbage,
+    /// A merge: `vectors.bin` and `ids.bin` of the new segment are durable.
+    MergeRows,
+    /// Its nearest-neighbour index is durable.
+    MergeAnn,
+    /// The list of its rows that were deleted meanwhile is durable.
+    MergeDeleted,
+    /// The manifest is in place: the new segment counts, those it was made of are still there.
+    MergeManifest,
+    /// They are gone.
+    MergeGarbage,
+    /// A compaction: RocksDB is compacted.
+    CompactCatalog,
+    /// tantivy's segments are merged.
+    CompactText,
 }
 
 impl Point {
     const fn name(self) -> &'static str {
         match self {
+            Self::Deleted => "after-deleted",
             Self::Vectors => "after-vectors",
             Self::Ann => "after-ann",
             Self::Text => "after-text",
             Self::Catalog => "after-catalog",
             Self::Manifest => "after-manifest",
+            Self::Garbage => "after-garbage",
+            Self::MergeRows => "after-merge-rows",
+            Self::MergeAnn => "after-merge-ann",
+            Self::MergeDeleted => "after-merge-deleted",
+            Self::MergeManifest => "after-merge-manifest",
+            Self::MergeGarbage => "after-merge-garbage",
+            Self::CompactCatalog => "after-compact-catalog",
+            Self::CompactText => "after-compact-text",
         }
     }
 }
 
-/// The failpoint asked for, read once per commit.
-pub(crate) struct Failpoint(Option<String>);
-
-impl Failpoint {
-    /// What the environment asks for.
-    pub(crate) fn from_env() -> Self {
-        Self(std::env::var("PICTOR_FAILPOINT").ok())
+/// Dies here if asked to.
+pub(crate) fn reach(point: Point) {
+    static HITS: AtomicUsize = AtomicUsize::new(0);
+    let Ok(wanted) = std::env::var("PICTOR_FAILPOINT") else { return };
+    let mut parts = wanted.split(':');
+    if parts.next() != Some(point.name()) {
+        return;
     }
-
-    /// Dies here if asked to.
-    pub(crate) fn reach(&self, point: Point) {
-        if self.0.as_deref() == Some(point.name()) {
-            std::process::abort();
-        }
+    let nth = parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
+    if HITS.fetch_add(1, Ordering::SeqCst) + 1 < nth {
+        return;
     }
+    if parts.next() == Some("kill") {
+        let me = std::process::id().to_string();
+        let sent = std::process::Command::new("kill").args(["-KILL", &me]).status();
+        assert!(sent.is_ok(), "a failpoint asked for SIGKILL and there is no `kill`");
+        std::thread::sleep(std::time::Duration::from_secs(60));
+    }
+    std::process::abort();
 }

@@ -58,6 +58,7 @@ mod lock;
 mod manifest;
 mod memory;
 mod merge;
+mod merging;
 mod recovery;
 mod repair;
 mod segment;

@@ -71,7 +71,7 @@ pub(crate) struct DeletedEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SegmentEntry {
-    /// Directory name: the generation that made it, so no two segments ever share one.
+    /// Directory name: eight digits or more, [`Manifest::next_segment`] when it was made.
     pub(crate) name: String,
     /// Rows, deleted ones included.
     pub(crate) rows: u32,
@@ -91,6 +91,10 @@ pub(crate) struct Manifest {
     pub(crate) generation: Generation,
     /// The next image gets this id.
     pub(crate) next_id: u64,
+    /// The next segment is named after this number, so that no two that a manifest names ever share a directory. Manifests
+    /// written before merges had names of their own do not have it, and named segments after generations.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) next_segment: u64,
     /// What made the vectors.
     pub(crate) encoder: EncoderSpec,
     /// What was asked for when the index was made.
@@ -110,6 +114,7 @@ impl Manifest {
             format: FORMAT_VERSION,
             generation: Generation(0),
             next_id: 0,
+            next_segment: 1,
             encoder,
             kind,
             dtype,
@@ -161,7 +166,7 @@ impl Manifest {
         if format != FORMAT_VERSION {
             return Err(StorageError::Version { path, expected: FORMAT_VERSION, received: format });
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(not_json)?;
+        let mut manifest: Self = serde_json::from_slice(bytes).map_err(not_json)?;
         let found = manifest.compute_checksum();
         if found != manifest.checksum {
             let expected = &manifest.checksum;
@@ -169,6 +174,9 @@ impl Manifest {
                 &path,
                 format!("its checksum is {found}, expected {expected}"),
             ));
+        }
+        if manifest.next_segment == 0 {
+            manifest.next_segment = manifest.generation.0 + 1;
         }
         Ok(manifest)
     }
@@ -185,6 +193,10 @@ impl Manifest {
         let json = serde_json::to_vec(&unsealed).expect("a manifest is plain data; this is a bug");
         blake3::hash(&json).to_string()
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]
@@ -211,6 +223,16 @@ mod tests {
         manifest.replace(&FsDirectory, dir.path()).unwrap();
         let bytes = Manifest::read(dir.path()).unwrap();
         assert_eq!(Manifest::parse(dir.path(), &bytes).unwrap(), manifest);
+    }
+
+    #[test]
+    fn without_a_segment_number_the_generation_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut manifest = Manifest { generation: Generation(41), next_segment: 0, ..sample() };
+        manifest.replace(&FsDirectory, dir.path()).unwrap();
+        let bytes = Manifest::read(dir.path()).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("next_segment"));
+        assert_eq!(Manifest::parse(dir.path(), &bytes).unwrap().next_segment, 42);
     }
 
     #[test]

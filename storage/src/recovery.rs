@@ -52,7 +52,7 @@ pub(crate) fn run(layout: &Layout, lock: WriterLock) -> Result<Recovered, Storag
     }
     let text = recover_text(layout, &manifest, &catalog, live)?;
     recover_neighbors(layout, &segments)?;
-    collect_garbage(layout, &manifest)?;
+    collect_garbage(layout, &manifest, None)?;
     Ok(Recovered { manifest, segments, catalog, text, next_id, lock })
 }
 
@@ -123,16 +123,22 @@ fn recover_neighbors(layout: &Layout, segments: &[Segment]) -> Result<(), Storag
     Ok(())
 }
 
-/// Step 6: deletes what `manifest`, which is durable, does not name. Readers of an older one keep what they have open or
-/// mapped, and a reader that has only just read the older one reads again (a snapshot opens all its segments at once).
+/// Step 6: deletes what `manifest`, which is durable, does not name, except the directory of the segment called `merging`,
+/// which a merge is writing. Readers of an older manifest keep what they have open or mapped, and a reader that has only just
+/// read the older one reads again (a snapshot opens all its segments at once).
 ///
 /// # Errors
 /// When a directory cannot be listed or a file not deleted; what is left then goes the next time.
-pub(crate) fn collect_garbage(layout: &Layout, manifest: &Manifest) -> Result<(), StorageError> {
+pub(crate) fn collect_garbage(
+    layout: &Layout,
+    manifest: &Manifest,
+    merging: Option<&str>,
+) -> Result<(), StorageError> {
     for file in fs_err::read_dir(layout.segments())? {
         let file = file?;
         let name = file.file_name();
         match manifest.segments.iter().find(|segment| name == segment.name.as_str()) {
+            None if merging.is_some_and(|merging| name == merging) => {}
             None => layout.directory().delete(&file.path())?,
             Some(entry) => {
                 for file in fs_err::read_dir(file.path())? {

@@ -86,7 +86,7 @@ fn make_again(layout: &Layout, manifest: &Manifest, found: &Examined) -> Result<
     // A manifest that was put back from an old copy names less than there is; so nothing is deleted where something is lost.
     let lost = found.findings.iter().any(|finding| finding.remedy == Remedy::Restore);
     if !lost && has(Part::Segments) {
-        recovery::collect_garbage(layout, manifest)?;
+        recovery::collect_garbage(layout, manifest, None)?;
         done.push("deleted what an unfinished commit left".to_owned());
     }
     Ok(done)

@@ -32,7 +32,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StorageError::AlreadyExists`], [`StorageError::NotEmpty`], [`StorageError::Busy`] when another process is making
-    /// the same index, [`StorageError::Ann`] for a kind that cannot be built for vectors of this dimension.
+    /// the same index, [`StorageError::Ann`] for a kind that cannot be built for vectors of this dimension,
+    /// [`StorageError::NotWritable`] and [`StorageError::Full`] for a disk that cannot be written.
     pub fn create(dir: &Path, spec: &EncoderSpec, kind: KindChoice) -> Result<Self, StorageError> {
         Self::create_with(dir, spec, kind, Dtype::default())
     }
@@ -47,7 +48,16 @@ impl Store {
         kind: KindChoice,
         dtype: Dtype,
     ) -> Result<Self, StorageError> {
-        let layout = Layout::new(dir);
+        Self::create_in(Layout::new(dir), spec, kind, dtype).map_err(|error| error.on_disk(dir))
+    }
+
+    fn create_in(
+        layout: Layout,
+        spec: &EncoderSpec,
+        kind: KindChoice,
+        dtype: Dtype,
+    ) -> Result<Self, StorageError> {
+        let dir = layout.root();
         if spec.dim == 0 {
             return Err(StorageError::Dimension { expected: 1, received: 0 });
         }
@@ -69,7 +79,7 @@ impl Store {
         if let Some(parent) = dir.canonicalize()?.parent() {
             directory.sync(parent)?;
         }
-        Ok(Self { layout, encoder: spec.clone(), newest: Mutex::default() })
+        Ok(Self { encoder: spec.clone(), newest: Mutex::default(), layout })
     }
 
     /// Opens the index in `dir`. Only the manifest is read; segments are opened by [`Store::snapshot`].
@@ -153,10 +163,12 @@ impl Store {
     /// The writer, once the index is recovered from whatever a crash left (see `recovery.rs`).
     ///
     /// # Errors
-    /// [`StorageError::Busy`] at once when another writer is at work; it names the process.
+    /// [`StorageError::Busy`] at once when another writer is at work; it names the process. [`StorageError::NotWritable`] and
+    /// [`StorageError::Full`] for a disk that cannot be written.
     pub fn writer(&self) -> Result<Writer, StorageError> {
-        let lock = WriterLock::take(self.dir())?;
-        Ok(Writer::new(self.layout.clone(), recovery::run(&self.layout, lock)?))
+        let lock = WriterLock::take(self.dir()).map_err(|error| error.on_disk(self.dir()))?;
+        let recovered = recovery::run(&self.layout, lock).map_err(|error| error.on_disk(self.dir()))?;
+        Ok(Writer::new(self.layout.clone(), recovered))
     }
 }
 

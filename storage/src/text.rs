@@ -109,6 +109,26 @@ impl TextIndex {
         self.write(generation, true, &[], records)
     }
 
+    /// Whether it is at most one tantivy segment without deleted documents.
+    pub(crate) fn is_compact(&self) -> Result<bool, StorageError> {
+        let segments = self.index.searchable_segment_metas().map_err(|source| self.failed(source))?;
+        Ok(segments.len() <= 1 && segments.iter().all(|segment| segment.num_deleted_docs() == 0))
+    }
+
+    /// Merges tantivy's segments into one without deleted documents; the generation stays.
+    pub(crate) fn compact(&self) -> Result<(), StorageError> {
+        if self.is_compact()? {
+            return Ok(());
+        }
+        let failed = |source| self.failed(source);
+        let segments = self.index.searchable_segment_ids().map_err(failed)?;
+        let mut writer =
+            self.index.writer_with_num_threads::<TantivyDocument>(1, WRITER_BYTES).map_err(failed)?;
+        writer.merge(&segments).wait().map_err(failed)?;
+        writer.garbage_collect_files().wait().map_err(failed)?;
+        writer.wait_merging_threads().map_err(failed)
+    }
+
     fn write<R: std::borrow::Borrow<ImageRecord>>(
         &self,
         generation: Generation,

@@ -81,6 +81,10 @@ impl<'a> Coordinator<'a> {
             self.remove_gone(sources, store)?;
         }
         self.commit()?;
+        // Whoever stops a job wants it to end; the merges are then left to the next one.
+        if !self.finished.cancelled && self.model_failure.is_none() {
+            self.finish_merges()?;
+        }
         match self.model_failure {
             None => Ok(self.finished),
             Some(source) => Err(IndexError::Encode {
@@ -241,6 +245,14 @@ impl<'a> Coordinator<'a> {
         self.counters.committing.store(false, Relaxed);
         self.finished.generation = generation?;
         self.uncommitted = 0;
+        Ok(())
+    }
+
+    fn finish_merges(&mut self) -> Result<(), IndexError> {
+        self.counters.committing.store(true, Relaxed);
+        let finished = self.counters.commit.time(|| self.writer.finish());
+        self.counters.committing.store(false, Relaxed);
+        self.finished.generation = finished?;
         Ok(())
     }
 

@@ -147,6 +147,7 @@ fn many_commits_stay_few_segments() {
         put(&mut writer, name);
         writer.commit().unwrap();
     }
+    writer.finish().unwrap();
     let snapshot = store.snapshot().unwrap();
     assert_eq!(uris(&snapshot), names);
     assert!(snapshot.describe().unwrap().segments.len() <= 8);

@@ -1,15 +1,14 @@
-//! A process that dies between the steps of a commit, for each step: RocksDB and tantivy do their own I/O, so only a real
-//! death shows what they leave. What is then true is I1 to I5.
+//! A process that dies between the steps of a commit, of a merge and of a compaction, for each step: RocksDB and tantivy do
+//! their own I/O, so only a real death shows what they leave. What is then true is I1 to I5.
 //!
 //! The child is this test binary again, told by the environment to run the one test that is a script.
 
 use std::path::Path;
-use std::process::Command;
 
 use pictor_core::{Generation, ImageId};
 use pictor_storage::{Skipped, Store};
 
-use crate::{check_consistent, put, record, store_of, uris, vector};
+use crate::{check_consistent, child, put, record, store_of, uris, vector};
 
 const DIR: &str = "PICTOR_TEST_CRASH_DIR";
 
@@ -26,12 +25,38 @@ fn script_of_the_child() {
     writer.update_record(id, record(&known.uri, "updated caption")).unwrap();
     writer.skip(Skipped { uri: "bad".into(), reason: "damaged".into(), bytes: 0, modified_ns: None });
     writer.commit().unwrap();
+    // Half of the first segment is deleted by now, so a merge is due.
+    writer.finish().unwrap();
+    assert!(writer.compact().unwrap());
 }
+
+/// Every failpoint the script comes by, in this order: a commit; the merge of one segment; the merge of all by the compaction,
+/// and the rest of that. With it whether the commit has happened by then.
+const FAILPOINTS: [(&str, bool); 19] = [
+    ("after-deleted", false),
+    ("after-vectors", false),
+    ("after-ann", false),
+    ("after-text", false),
+    ("after-catalog", false),
+    ("after-manifest", true),
+    ("after-garbage", true),
+    ("after-merge-rows", true),
+    ("after-merge-ann", true),
+    ("after-merge-deleted", true),
+    ("after-merge-manifest", true),
+    ("after-merge-garbage", true),
+    ("after-merge-rows:2", true),
+    ("after-merge-ann:2", true),
+    ("after-merge-deleted:2", true),
+    ("after-merge-manifest:2", true),
+    ("after-merge-garbage:2", true),
+    ("after-compact-catalog", true),
+    ("after-compact-text", true),
+];
 
 /// Runs the script against the index in `dir`; `failpoint` says where it dies.
 fn crash(dir: &Path, failpoint: &str) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["crash::script_of_the_child", "--exact", "--nocapture", "--test-threads=1"])
+    let output = child("crash::script_of_the_child")
         .env(DIR, dir)
         .env("PICTOR_FAILPOINT", failpoint)
         .output()
@@ -66,62 +91,41 @@ fn check(dir: &Path, committed: bool, when: &str) {
 
 #[test]
 fn a_reader_then_a_writer_after_a_crash_at_each_point() {
-    for (failpoint, committed) in [
-        ("after-vectors", false),
-        ("after-ann", false),
-        ("after-text", false),
-        ("after-catalog", false),
-        ("after-manifest", true),
-    ] {
+    for (failpoint, committed) in FAILPOINTS {
         // Readers come first: they must see the last commit, whole, with nobody having recovered it for them.
         let (_guard, store) = store_of("hnsw", &BEFORE);
         crash(store.dir(), failpoint);
         check(store.dir(), committed, failpoint);
 
-        // Then a writer, which recovers, finds images by uri as the manifest has them, and goes on.
+        // Then a writer, which recovers, finds images by uri as the manifest has them, and goes on. This death is by SIGKILL.
         let (_guard, store) = store_of("hnsw", &BEFORE);
-        crash(store.dir(), failpoint);
+        let nth = if failpoint.contains(':') { "" } else { ":1" };
+        crash(store.dir(), &format!("{failpoint}{nth}:kill"));
         let mut writer = store.writer().unwrap();
         for uri in ["kept", "replaced", "deleted", "updated", "new"] {
             let shown = if committed { AFTER } else { BEFORE };
             assert_eq!(writer.find(uri).unwrap().is_some(), shown.contains(&uri), "{failpoint}: {uri}");
         }
-        // I5: of what no manifest names nothing is left, the segment that was folded into the new one included.
+        // I5: of what no manifest names nothing is left, neither a half-made segment nor one that was merged into another.
         let segments = fs_err::read_dir(store.dir().join("segments")).unwrap();
-        let names: Vec<_> = segments.map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, [if committed { "00000002" } else { "00000001" }], "{failpoint}");
+        let mut found: Vec<_> =
+            segments.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        found.sort_unstable();
+        let named = store.snapshot().unwrap().describe().unwrap().segments;
+        let mut named: Vec<_> = named.into_iter().map(|segment| segment.name).collect();
+        named.sort_unstable();
+        assert_eq!(found, named, "{failpoint}");
         check(store.dir(), committed, failpoint);
 
         // I4: 0 to 3 were committed; 4 and 5 were given to a commit that reached the catalog.
         let id = put(&mut writer, "later");
-        let reached_catalog = ["after-catalog", "after-manifest"].contains(&failpoint);
+        let reached_catalog = committed || failpoint == "after-catalog";
         assert!(id >= ImageId(if reached_catalog { 6 } else { 4 }), "{failpoint}: {id}");
         writer.commit().unwrap();
         drop(writer);
         let snapshot = store.snapshot().unwrap();
         assert_eq!(snapshot.len(), 5, "{failpoint}");
         assert_eq!(snapshot.search_text("later", 1).unwrap()[0].id, id);
-        check_consistent(store.dir());
-    }
-}
-
-#[test]
-fn a_crash_in_a_merge_leaves_the_segments_it_read() {
-    for failpoint in ["after-vectors", "after-ann", "after-text", "after-catalog", "after-manifest"] {
-        let (_guard, store) = store_of("auto", &BEFORE);
-        let mut writer = store.writer().unwrap();
-        for name in ["1", "2", "3", "4", "5", "6", "7"] {
-            put(&mut writer, name);
-            writer.commit().unwrap();
-        }
-        drop(writer);
-        assert_eq!(store.snapshot().unwrap().describe().unwrap().segments.len(), 8);
-        crash(store.dir(), failpoint);
-        check_consistent(store.dir());
-        let committed = failpoint == "after-manifest";
-        assert_eq!(store.snapshot().unwrap().len(), 11, "one came and one went");
-        assert_eq!(store.snapshot().unwrap().generation(), Generation(if committed { 9 } else { 8 }));
-        store.writer().unwrap();
         check_consistent(store.dir());
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! - `basics`: what each call does, one small test each; add yours here
 //! - `model`: random histories against a `BTreeMap`
+//! - `merges`: merges in the background, and compaction
 //! - `crash`: a child process that dies between the steps of a commit, and what is true afterwards (I1 to I5)
+//! - `kills`: a child process that works at random and is killed at random, hundreds of times
+//! - `disk`: a disk that is full, a disk that cannot be written, a second process that wants to write
 //! - `damage`: missing, truncated and altered files are typed errors that say what to do, or are repaired
 //! - `readers`: readers beside a writer
 //! - `verify`: whatever is wrong is found, and what can be made again is
@@ -10,11 +13,15 @@
 mod basics;
 mod crash;
 mod damage;
+mod disk;
+mod kills;
+mod merges;
 mod model;
 mod readers;
 mod verify;
 
 use std::path::Path;
+use std::process::Command;
 
 use pictor_core::testing::HashEncoder;
 use pictor_core::{Attributes, ContentHash, Encoder, ImageId, ImageRecord, RasterSize};
@@ -74,6 +81,22 @@ fn store_of(kind: &str, names: &[&str]) -> (TempDir, Store) {
 /// The uris that a snapshot shows, by ascending id.
 fn uris(snapshot: &Snapshot) -> Vec<String> {
     snapshot.records().map(|entry| entry.unwrap().1.uri).collect()
+}
+
+/// The scores and ids of the `k` images nearest to `query`, by looking at each; the slow twin of a search.
+fn naive_best(snapshot: &Snapshot, query: &[f32], k: usize) -> Vec<(f32, ImageId)> {
+    let score = |id| pictor_core::dot(query, &snapshot.vector(id).unwrap().unwrap());
+    let mut all: Vec<_> = snapshot.ids().into_iter().map(|id| (score(id), id)).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    all.truncate(k);
+    all
+}
+
+/// This test binary again, to run the one test called `script`, which is no test but what a child process does.
+fn child(script: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([script, "--exact", "--nocapture", "--test-threads=1"]);
+    command
 }
 
 /// Checks that all parts of a snapshot tell the same story about the images it shows (I1), and that every byte is as written.

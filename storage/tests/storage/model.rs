@@ -1,4 +1,5 @@
-//! Random histories of puts, deletions, updates, commits and reopenings, against a `BTreeMap` that is obviously right.
+//! Random histories of puts, deletions, updates, commits, merges, compactions, searches and reopenings, against a `BTreeMap`
+//! that is obviously right.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use pictor_core::{ImageId, ImageRecord};
 use pictor_storage::{Snapshot, Store};
 use proptest::prelude::*;
 
-use crate::{check_consistent, new_store, record, vector};
+use crate::{check_consistent, naive_best, new_store, record, vector};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -16,6 +17,11 @@ enum Step {
     /// A new caption for the image at uri `.0`.
     Update(u8, u8),
     Commit,
+    /// Commit, and wait for the merges.
+    Finish,
+    Compact,
+    /// The best `.1` of the last commit for query `.0`.
+    Search(u8, usize),
     /// Forget what is not committed.
     Reopen,
 }
@@ -26,7 +32,10 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (uri.clone(), any::<u8>()).prop_map(|(uri, content)| Step::Put(uri, content)),
         3 => uri.clone().prop_map(Step::Delete),
         2 => (uri, any::<u8>()).prop_map(|(uri, caption)| Step::Update(uri, caption)),
-        3 => Just(Step::Commit),
+        6 => Just(Step::Commit),
+        1 => Just(Step::Finish),
+        1 => Just(Step::Compact),
+        2 => (any::<u8>(), 0_usize..20).prop_map(|(query, k)| Step::Search(query, k)),
         1 => Just(Step::Reopen),
     ]
 }
@@ -58,7 +67,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_leaves_what_a_map_would(steps in prop::collection::vec(step(), 1..60)) {
+    fn any_history_leaves_what_a_map_would(steps in prop::collection::vec(step(), 1..100)) {
         let (_dir, store) = new_store("auto");
         let mut writer = Some(store.writer().unwrap());
         let (mut pending, mut committed) = (Model::new(), Model::new());
@@ -90,8 +99,22 @@ proptest! {
                         prop_assert!(open.update_record(*id, known.clone()).unwrap());
                     }
                 }
-                Step::Commit => {
-                    open.commit().unwrap();
+                Step::Search(query, k) => {
+                    let (snapshot, query) = (store.snapshot().unwrap(), vector(&format!("query{query}")));
+                    let hits = snapshot.search_vectors(&query, k, None).unwrap();
+                    let best = naive_best(&snapshot, &query, k);
+                    prop_assert_eq!(hits.len(), best.len());
+                    for (hit, (score, id)) in hits.iter().zip(best) {
+                        prop_assert_eq!(hit.id, id);
+                        prop_assert!((hit.score.get() - score).abs() < 1e-5);
+                    }
+                }
+                step @ (Step::Commit | Step::Finish | Step::Compact) => {
+                    match step {
+                        Step::Commit => drop(open.commit().unwrap()),
+                        Step::Finish => drop(open.finish().unwrap()),
+                        _ => drop(open.compact().unwrap()),
+                    }
                     committed = pending.clone();
                     highest = committed.values().map(|(id, ..)| *id).max().max(highest);
                     compare(&store.snapshot().unwrap(), &committed);

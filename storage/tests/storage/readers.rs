@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pictor_core::{Generation, ImageId};
-use pictor_storage::Store;
+use pictor_storage::{Snapshot, Store};
 
-use crate::{check_consistent, new_store, put, store_of, uris, vector};
+use crate::{check_consistent, naive_best, new_store, put, store_of, uris, vector};
 
 #[test]
 fn a_snapshot_stays_what_it_was() {
@@ -20,6 +20,7 @@ fn a_snapshot_stays_what_it_was() {
         put(&mut writer, name);
         writer.commit().unwrap();
     }
+    writer.finish().unwrap();
     // Its segment has been merged into another and deleted, its record dropped.
     assert_eq!((before.generation(), before.len()), (Generation(1), 3));
     assert_eq!(uris(&before), ["a", "b", "c"]);
@@ -101,10 +102,60 @@ fn reading_while_a_writer_commits_and_merges() {
             }
             writer.commit().unwrap();
         }
+        writer.finish().unwrap();
         done.store(true, Ordering::SeqCst);
         for reader in readers {
             assert!(reader.join().unwrap() > Generation(0));
         }
+    });
+    check_consistent(store.dir());
+}
+
+/// Searches of many threads beside commits, merges and a compaction: each answer is the exact one for its snapshot.
+#[test]
+fn searches_beside_a_writer_are_exact_for_their_snapshot() {
+    fn check(snapshot: &Snapshot, query: &str) {
+        let (query, k) = (vector(query), 7);
+        let hits = snapshot.search_vectors(&query, k, None).unwrap();
+        let best = naive_best(snapshot, &query, k);
+        assert_eq!(hits.len(), best.len());
+        for (hit, (score, _)) in hits.iter().zip(best) {
+            assert!((hit.score.get() - score).abs() < 1e-5, "another image would be nearer");
+            assert!(snapshot.contains(hit.id));
+        }
+    }
+    let (_dir, store) = new_store("flat");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for reader in 0..4 {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                let mut kept = store.snapshot().unwrap();
+                let mut searches = 0;
+                while !done.load(Ordering::SeqCst) {
+                    let snapshot = store.snapshot().unwrap();
+                    check(&snapshot, &format!("query {reader} {searches}"));
+                    // An old one, whose files may be gone by now.
+                    check(&kept, "an old question");
+                    if searches % 16 == 0 {
+                        kept = snapshot;
+                    }
+                    searches += 1;
+                }
+            });
+        }
+        let mut writer = store.writer().unwrap();
+        for n in 0..60 {
+            for image in 0..5 {
+                put(&mut writer, &format!("image {}", (n * 3 + image) % 90));
+            }
+            writer.commit().unwrap();
+            if n == 40 {
+                writer.compact().unwrap();
+            }
+        }
+        writer.finish().unwrap();
+        done.store(true, Ordering::SeqCst);
     });
     check_consistent(store.dir());
 }
