@@ -63,6 +63,15 @@ pub enum Command {
     Export(ExportArgs),
     /// Show what an index holds: model, generation, segments, bytes, memory, skipped files.
     Inspect(InspectArgs),
+    /// Read all of an index and say everything that is wrong with it. Exit code 2 when something is.
+    ///
+    /// Every checksum is compared, every store is held against the others. No other process may write meanwhile.
+    Verify(VerifyArgs),
+    /// Make again what vectors and catalog can be used for: nearest-neighbour indexes, text index, uri map; delete leftovers.
+    ///
+    /// Vectors, ids and records are never touched. Exit code 2 when something is left that only a copy of the index helps
+    /// against, or indexing again.
+    Repair(VerifyArgs),
     /// Merge an index into one segment without what was deleted, and shrink its stores; searches go on meanwhile.
     Compact(CompactArgs),
     /// Show what this machine offers: runtimes, CPU features, model search path.
@@ -574,10 +583,13 @@ pub struct InspectArgs {
     /// List every skipped file with its reason.
     #[arg(long)]
     pub skipped: bool,
+}
 
-    /// Read every vector file and check its checksum.
-    #[arg(long)]
-    pub verify: bool,
+/// `pictor verify` and `pictor repair`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub index: IndexDir,
 }
 
 /// `pictor doctor`.

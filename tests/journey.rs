@@ -211,9 +211,21 @@ fn doctor_completions_and_help_answer() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(desk.run(&format!("completions {shell}")).succeeded().stdout().contains("pictor"));
     }
-    for command in
-        ["", "index", "search", "serve", "eval retrieval", "embed images", "inspect", "compact", "doctor"]
-    {
+    for command in [
+        "",
+        "index",
+        "search",
+        "serve",
+        "eval retrieval",
+        "embed images",
+        "import",
+        "export",
+        "inspect",
+        "verify",
+        "repair",
+        "compact",
+        "doctor",
+    ] {
         assert!(desk.run(&format!("{command} --help")).succeeded().stdout().contains("Usage:"), "{command}");
     }
 }

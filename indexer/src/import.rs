@@ -177,7 +177,7 @@ pub fn import(
     let mut report = job.report;
     // Whoever stops a job wants it to end; the merges are then left to the next one.
     if !report.cancelled {
-        writer.finish()?;
+        report.generation = writer.finish()?;
     }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
