@@ -81,8 +81,13 @@ fn recover_text(
     let path = layout.text();
     let opened = TextIndex::open(&path).and_then(|text| Ok((text.generation()?, text)));
     let text = match opened {
-        Ok((generation, text)) if generation == manifest.generation => return Ok(text),
-        Ok((_, text)) => text,
+        Ok((generation, text)) => {
+            text.collect_garbage()?;
+            if generation == manifest.generation {
+                return Ok(text);
+            }
+            text
+        }
         // Damaged, gone, or of another tantivy: it holds nothing that the catalog does not.
         Err(_) => new_text(layout)?,
     };

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use pictor_core::{Generation, Hit, ImageId, ImageRecord};
 use tantivy::collector::sort_key::{SortBySimilarityScore, SortByStaticFastValue};
 use tantivy::collector::{FilterCollector, TopDocs};
+use tantivy::directory::{Directory, META_LOCK};
 use tantivy::query::{BooleanQuery, Query, TermQuery};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{Index, Order, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
@@ -92,6 +93,30 @@ impl TextIndex {
         records: impl Iterator<Item = Result<(ImageId, ImageRecord), StorageError>>,
     ) -> Result<(), StorageError> {
         self.write(generation, true, &[], records)
+    }
+
+    /// Deletes what a commit that died left behind; nobody else may be writing.
+    ///
+    /// tantivy names a list of deleted documents by its count of operations, comes to the same count when the same work is done
+    /// again, and does not overwrite: without this, the commit after a crash could fail for ever.
+    ///
+    /// # Errors
+    /// [`StorageError::Text`] and [`StorageError::Io`] when the directory cannot be read or a file not deleted.
+    pub(crate) fn collect_garbage(&self) -> Result<(), StorageError> {
+        // Held while a reader opens the files that it has just read the names of.
+        let directory = self.index.directory();
+        let _lock = directory.acquire_lock(&META_LOCK).map_err(|error| self.failed(error.into()))?;
+        let meta = self.index.load_metas().map_err(|source| self.failed(source))?;
+        let mut kept = meta.list_segment_files();
+        kept.extend(["meta.json", ".managed.json"].map(PathBuf::from));
+        for file in fs_err::read_dir(&self.path)? {
+            let path = file?.path();
+            let is_lock = path.extension().is_some_and(|extension| extension == "lock");
+            if !is_lock && !path.file_name().is_some_and(|name| kept.contains(Path::new(name))) {
+                fs_err::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether it is at most one tantivy segment without deleted documents.
