@@ -598,6 +598,14 @@ pub struct InspectArgs {
     #[arg(long)]
     pub skipped: bool,
 
+    /// List what filters can compare: attributes, what they hold, and how many images have each.
+    #[arg(long)]
+    pub attributes: bool,
+
+    /// List images whose files had equal bytes when they were indexed.
+    #[arg(long)]
+    pub duplicates: bool,
+
     /// Read every vector file and check its checksum.
     #[arg(long)]
     pub verify: bool,

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use pictor_core::testing::HashEncoder;
 use pictor_core::{
-    Attribute, Attributes, ContentHash, DecodeError, EncodeError, EncoderSpec, ImageId, ImageRecord, PreparedImage,
-    RasterSize,
+    Attribute, Attributes, ContentHash, DecodeError, EncodeError, EncoderSpec, ImageId, ImageRecord,
+    PreparedImage, RasterSize,
 };
 use pictor_storage::KindChoice;
 use tempfile::TempDir;
@@ -214,7 +214,8 @@ fn opposite_queries_have_no_direction() {
 fn a_filter_holds_in_every_mode() {
     let (_dir, engine) = engine_with_attributes();
     let canon = |request: SearchRequest| {
-        let response = engine.search(&SearchRequest { filter: Some("camera:canon".into()), ..request }).unwrap();
+        let response =
+            engine.search(&SearchRequest { filter: Some("camera:canon".into()), ..request }).unwrap();
         assert_eq!((response.matches, response.images), (Some(3), 5));
         let mut found = ids(&response);
         found.sort_unstable();

@@ -50,12 +50,15 @@ fn searches_by_words_image_and_likeness() {
 #[test]
 fn filters_what_may_be_found() {
     let server = Server::start();
-    let (status, answer) = server.search(json!({"text": "BM a red car", "filter": "stars:>=2 AND NOT caption:swing"}));
+    let (status, answer) =
+        server.search(json!({"text": "BM a red car", "filter": "stars:>=2 AND NOT caption:swing"}));
     assert_eq!((status, &answer["matches"], &answer["images"]), (200, &json!(2), &json!(5)), "{answer}");
     let mut found = ids(&answer);
     found.sort_unstable();
     assert_eq!(found, [2, 4]);
-    let of = |id: u64| answer["hits"].as_array().unwrap().iter().find(|hit| hit["id"] == id).unwrap()["attributes"].clone();
+    let of = |id: u64| {
+        answer["hits"].as_array().unwrap().iter().find(|hit| hit["id"] == id).unwrap()["attributes"].clone()
+    };
     assert_eq!(of(4), json!({"stars": 4}));
     let (status, answer) = server.search(json!({"text": "dog", "mode": "text", "filter": "stars:2"}));
     assert_eq!((status, ids(&answer)), (200, vec![2]));
