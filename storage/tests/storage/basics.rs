@@ -259,7 +259,7 @@ fn finds_images_by_their_bytes() {
     let (_dir, store) = new_store("auto");
     let mut writer = store.writer().unwrap();
     let hash = |byte: u8| ContentHash([byte; 32]);
-    let with = |uri: &str, byte: Option<u8>| ImageRecord { content_hash: byte.map(hash), ..record(uri, "") };
+    let with = |uri: &str, byte: Option<u8>| ImageRecord { content_hash: byte.map(hash), ..record(uri, uri) };
     for (uri, byte) in
         [("a", Some(1)), ("b", Some(2)), ("c", Some(1)), ("d", None), ("e", None), ("f", Some(1))]
     {
