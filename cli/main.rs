@@ -48,6 +48,8 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
         Command::Import(args) => commands::import::run(args, output),
         Command::Export(args) => commands::export::run(args, output),
         Command::Inspect(args) => commands::inspect::run(args, output),
+        Command::Verify(args) => commands::verify::run(args, output),
+        Command::Repair(args) => commands::repair::run(args, output),
         Command::Compact(args) => commands::compact::run(args, output),
         Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Completions { shell } => {

@@ -5,6 +5,7 @@
 //! - `layers`: who may depend on whom, read from the manifests
 //! - `journey`: the commands as a user runs them, from photographs to ranked results
 //! - `mistakes`: what a user gets wrong, and what the error says
+//! - `exchange`: vectors from elsewhere and to elsewhere; an index that is damaged, verified and repaired
 //! - `crash`: a process killed in the middle of its work
 //! - `models`: models installed from a hub, which `hub_server` plays; and removed, and verified
 //! - `serve`: the service as a program sees it
@@ -19,6 +20,7 @@ mod support;
 mod bench;
 mod crash;
 mod documents;
+mod exchange;
 mod journey;
 mod layers;
 mod mistakes;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::args::InspectArgs;
 use crate::exit::Outcome;
-use crate::output::{Output, count};
+use crate::output::{Output, bytes, count};
 
 /// What an index holds.
 #[derive(Serialize)]
@@ -19,8 +19,6 @@ struct Inspection {
     attributes: Option<Vec<AttributeDescription>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duplicates: Option<Vec<Duplicates>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    verified: bool,
 }
 
 /// Images of equal bytes.
@@ -45,18 +43,14 @@ fn duplicates(snapshot: &Snapshot) -> anyhow::Result<Vec<Duplicates>> {
 pub fn run(args: InspectArgs, output: &Output) -> anyhow::Result<Outcome> {
     let store = Store::open(&args.index.index)?;
     let snapshot = store.snapshot()?;
-    if args.verify {
-        snapshot.verify()?;
-    }
     let inspection = Inspection {
         description: snapshot.describe()?,
         skipped_files: if args.skipped { Some(snapshot.skipped()?) } else { None },
         attributes: if args.attributes { Some(snapshot.attributes()?) } else { None },
         duplicates: if args.duplicates { Some(duplicates(&snapshot)?) } else { None },
-        verified: args.verify,
     };
     output.result(&inspection, |i| {
-        let mut text = i.description.to_string();
+        let mut text = describe(&i.description);
         for skipped in i.skipped_files.iter().flatten() {
             text += &format!("skipped {}: {}\n", skipped.uri, skipped.reason);
         }
@@ -71,10 +65,48 @@ pub fn run(args: InspectArgs, output: &Output) -> anyhow::Result<Outcome> {
         if i.duplicates.as_ref().is_some_and(Vec::is_empty) {
             text += "no two images have the same bytes\n";
         }
-        if i.verified {
-            text += "every checksum holds\n";
-        }
         text
     })?;
     Ok(Outcome::Done)
+}
+
+fn describe(d: &Description) -> String {
+    let images = count(d.images as u64);
+    let mut text = format!("{images} images, generation {}, format {}\n", d.generation, d.format);
+    text += &format!("encoder    {}\n", d.spec);
+    text += &format!("kind       {}, vectors in {}\n", d.kind, d.dtype);
+    text += &format!("catalog    {} records, {} skipped\n", count(d.records as u64), count(d.skipped as u64));
+    text += &format!(
+        "on disk    {}: segments {}, catalog {}, text {}\n",
+        bytes(d.bytes.total),
+        bytes(d.bytes.segments),
+        bytes(d.bytes.catalog),
+        bytes(d.bytes.text)
+    );
+    if let Some(memory) = &d.memory {
+        text += &format!(
+            "in memory  {}: {} of its own, {} of mapped files\n",
+            bytes(memory.resident),
+            bytes(memory.anonymous),
+            bytes(memory.mapped_files)
+        );
+    }
+    for segment in &d.segments {
+        let b = &segment.bytes;
+        text += &format!(
+            "segment    {}: {} rows, {} deleted, {}; {}: vectors {}, ids {}, neighbours {}, deleted {}",
+            segment.name,
+            count(segment.rows as u64),
+            count(segment.deleted as u64),
+            segment.kind,
+            bytes(b.total),
+            bytes(b.vectors),
+            bytes(b.ids),
+            bytes(b.neighbors),
+            bytes(b.deleted)
+        );
+        text += &segment.resident.map_or_else(String::new, |n| format!("; {} in memory", bytes(n)));
+        text += "\n";
+    }
+    text
 }

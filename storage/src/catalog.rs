@@ -190,6 +190,21 @@ impl Catalog {
         Ok(self.record(id)?.is_some_and(|record| record.content_hash == Some(hash)))
     }
 
+    /// Number of records, whether a manifest shows them or not.
+    pub(crate) fn count_records(&self) -> Result<usize, StorageError> {
+        self.scan(RECORD).try_fold(0, |count, entry| entry.map(|_| count + 1))
+    }
+
+    /// The uri map: every entry, whether a manifest shows its image or not.
+    pub(crate) fn uris(&self) -> impl Iterator<Item = Result<ImageId, StorageError>> {
+        self.scan(URI).map(|entry| Ok(ImageId(self.number(&entry?.1)?)))
+    }
+
+    /// The images that died with the last commit.
+    pub(crate) fn dead(&self) -> impl Iterator<Item = Result<ImageId, StorageError>> {
+        self.scan(DEAD).map(|entry| Ok(ImageId(self.number(&entry?.0)?)))
+    }
+
     /// The error ledger by ascending uri.
     pub(crate) fn skipped(&self) -> impl Iterator<Item = Result<Skipped, StorageError>> {
         self.scan(SKIPPED).map(|entry| self.json(&entry?.1))

@@ -67,8 +67,8 @@ pub enum StorageError {
     },
     /// The nearest-neighbour index of a segment is damaged or gone. Its vectors are not.
     #[error(
-        "the nearest-neighbour index in {segment} cannot be used; run `pictor index` on this index again, which rebuilds \
-         it from the vectors"
+        "the nearest-neighbour index in {segment} cannot be used; run `pictor repair` on this index, which rebuilds it from the \
+         vectors"
     )]
     DamagedNeighbors {
         /// The segment's directory.
@@ -148,7 +148,7 @@ pub enum StorageError {
         source: Cause,
     },
     /// tantivy failed.
-    #[error("the text index at {path} failed; run `pictor index` on this index again, which rebuilds it")]
+    #[error("the text index at {path} failed; run `pictor repair` on this index, which rebuilds it")]
     Text {
         /// The text index's directory.
         path: PathBuf,

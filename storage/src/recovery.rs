@@ -84,14 +84,33 @@ fn recover_text(
         Ok((generation, text)) if generation == manifest.generation => return Ok(text),
         Ok((_, text)) => text,
         // Damaged, gone, or of another tantivy: it holds nothing that the catalog does not.
-        Err(_) => {
-            layout.directory().delete(&path)?;
-            TextIndex::create(&path)?
-        }
+        Err(_) => new_text(layout)?,
     };
-    let records = catalog.records().filter(|entry| entry.as_ref().map_or(true, |(id, _)| live(*id)));
-    text.rebuild(manifest.generation, records)?;
+    fill_text(&text, manifest, catalog, live)?;
     Ok(text)
+}
+
+/// An empty text index in the place of what is there.
+///
+/// # Errors
+/// When the one cannot be deleted or the other not made.
+pub(crate) fn new_text(layout: &Layout) -> Result<TextIndex, StorageError> {
+    layout.directory().delete(&layout.text())?;
+    TextIndex::create(&layout.text())
+}
+
+/// Makes a text index that of the live records, and of the manifest's generation.
+///
+/// # Errors
+/// When the catalog cannot be read or the text index not be written.
+pub(crate) fn fill_text(
+    text: &TextIndex,
+    manifest: &Manifest,
+    catalog: &Catalog,
+    live: impl Fn(ImageId) -> bool,
+) -> Result<(), StorageError> {
+    let records = catalog.records().filter(|entry| entry.as_ref().map_or(true, |(id, _)| live(*id)));
+    text.rebuild(manifest.generation, records)
 }
 
 fn recover_neighbors(layout: &Layout, segments: &[Segment]) -> Result<(), StorageError> {

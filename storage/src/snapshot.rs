@@ -297,6 +297,8 @@ impl Snapshot {
     /// Reads every byte of the index and checks it, which opening it does not: the checksums of all vectors, of the text
     /// index and of the catalog's blocks, and that every image has a record.
     ///
+    /// A program that wants to know everything that is wrong, and may wait for the writer, calls [`crate::verify()`].
+    ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn verify(&self) -> Result<(), StorageError> {
@@ -316,6 +318,10 @@ impl Snapshot {
             ));
         }
         Ok(())
+    }
+
+    pub(crate) fn count_records(&self) -> Result<usize, StorageError> {
+        self.catalog()?.count_records()
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {

@@ -14,24 +14,27 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use pictor_ann::{AnnError, Dtype, IndexKind, RowSet, Rows, VectorIndex};
+use pictor_ann::{AnnError, Dtype, IndexKind, RowSet, Rows, SealedFile, VectorIndex};
 use pictor_core::ImageId;
 
-pub(crate) use read::SegmentRows;
+pub(crate) use read::{SegmentRows, find_damage};
 pub(crate) use write::{RowsWriter, write_deleted};
 
+use crate::KindChoice;
 use crate::StorageError;
 use crate::directory::Directory;
-use crate::manifest::{KindChoice, SegmentEntry};
+use crate::manifest::SegmentEntry;
 
 /// Components as the manifest's dtype says, row-major.
-const VECTORS: (&str, [u8; 8]) = ("vectors.bin", *b"PICTRvec");
+pub(crate) const VECTORS: (&str, [u8; 8]) = ("vectors.bin", *b"PICTRvec");
 /// u64 image ids, ascending.
-const IDS: (&str, [u8; 8]) = ("ids.bin", *b"PICTRids");
+pub(crate) const IDS: (&str, [u8; 8]) = ("ids.bin", *b"PICTRids");
 /// u32 row numbers, ascending, in files named after the generation that deleted the last of them.
 const DELETED: [u8; 8] = *b"PICTRdel";
 /// The nearest-neighbour index; a flat one has no file.
 pub(crate) const NEIGHBORS: &str = "ann.bin";
+/// What `pictor_ann` begins that file with.
+const NEIGHBORS_MAGIC: &[u8; 8] = b"PICTRANN";
 
 /// One segment as a manifest lists it: rows, and which of them are deleted.
 #[derive(Clone)]
@@ -115,7 +118,8 @@ pub(crate) fn build_neighbors(
     choice: &KindChoice,
     rows: &SegmentRows,
 ) -> Result<IndexKind, StorageError> {
-    let kind = choice.resolve(rows.len());
+    let matrix = rows.matrix();
+    let kind = choice.resolve(rows.len(), matrix.dim(), matrix.dtype()).kind;
     let kind = match pictor_ann::build(&kind, rows.matrix(), &dir.join(NEIGHBORS)) {
         Ok(()) => kind,
         Err(AnnError::TooFewRows { .. }) => IndexKind::Flat,
@@ -147,6 +151,20 @@ pub(crate) fn rebuild_neighbors(
 /// [`StorageError::DamagedNeighbors`].
 pub(crate) fn open_neighbors(dir: &Path, segment: &Segment) -> Result<Box<dyn VectorIndex>, StorageError> {
     pictor_ann::open(&segment.entry.kind, segment.rows.matrix().clone(), &dir.join(NEIGHBORS))
+        .map_err(|source| StorageError::DamagedNeighbors { segment: dir.to_owned(), source })
+}
+
+/// Reads the nearest-neighbour index of a segment whole, which opening it does not.
+///
+/// # Errors
+/// [`StorageError::DamagedNeighbors`].
+pub(crate) fn verify_neighbors(dir: &Path, segment: &Segment) -> Result<(), StorageError> {
+    open_neighbors(dir, segment)?;
+    if segment.entry.kind == IndexKind::Flat {
+        return Ok(());
+    }
+    SealedFile::open(&dir.join(NEIGHBORS), NEIGHBORS_MAGIC)
+        .and_then(|file| file.verify())
         .map_err(|source| StorageError::DamagedNeighbors { segment: dir.to_owned(), source })
 }
 

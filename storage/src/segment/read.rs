@@ -68,6 +68,29 @@ impl SegmentRows {
     }
 }
 
+/// What is wrong with the files of rows of the segment in `dir`: each read whole, and looked at whatever the others hold.
+pub(crate) fn find_damage(
+    dir: &Path,
+    entry: &SegmentEntry,
+    (dim, dtype): (usize, Dtype),
+) -> Vec<StorageError> {
+    let whole = |(name, magic): (&str, [u8; 8]), dim, label: &str| {
+        let file = open(&dir.join(name), &magic, dim, label, entry.rows)?;
+        file.verify()?;
+        Ok(file)
+    };
+    let ids = whole(IDS, 1, "u64").and_then(|file| {
+        let ids: &[u64] = bytemuck::try_cast_slice(file.payload()).unwrap_or_default();
+        match ids.len() == entry.rows as usize && ids.is_sorted_by(|a, b| a < b) {
+            true => Ok(()),
+            false => Err(StorageError::damaged(file.path(), "ids do not ascend")),
+        }
+    });
+    let vectors = whole(VECTORS, dim, &dtype.to_string()).map(drop);
+    let deleted = deleted(dir, entry).map(drop);
+    [ids, vectors, deleted].into_iter().filter_map(Result::err).collect()
+}
+
 /// The deleted rows of a segment, none when the manifest names no list.
 pub(super) fn deleted(dir: &Path, entry: &SegmentEntry) -> Result<RowSet, StorageError> {
     let mut set = RowSet::empty(entry.rows as usize);

@@ -146,10 +146,15 @@ impl TextIndex {
         Ok(TextSearcher { path: self.path.clone(), searcher, fields: self.fields })
     }
 
+    /// The files that do not have the checksum they were written with, each read whole.
+    pub(crate) fn damaged_files(&self) -> Result<BTreeSet<PathBuf>, StorageError> {
+        let broken = self.index.validate_checksum().map_err(|source| self.failed(source))?;
+        Ok(broken.into_iter().collect())
+    }
+
     /// Reads every file whole and compares its checksum.
     pub(crate) fn verify(&self) -> Result<(), StorageError> {
-        let broken = self.index.validate_checksum().map_err(|source| self.failed(source))?;
-        match broken.into_iter().min() {
+        match self.damaged_files()?.into_iter().next() {
             None => Ok(()),
             Some(file) => Err(self.failed(TantivyError::InternalError(format!(
                 "{} does not have the checksum it was written with",
@@ -171,6 +176,19 @@ pub(crate) struct TextSearcher {
 }
 
 impl TextSearcher {
+    /// The id of every image it holds, in no order.
+    ///
+    /// # Errors
+    /// [`StorageError::Text`] when tantivy cannot read its files.
+    pub(crate) fn ids(&self) -> Result<Vec<u64>, StorageError> {
+        let mut all = vec![];
+        for segment in self.searcher.segment_readers() {
+            let ids = self.id_column(segment)?;
+            all.extend(segment.doc_ids_alive().filter_map(|document| ids.first(document)));
+        }
+        Ok(all)
+    }
+
     /// The `k` best images for the words of `query`, any of them counting, by BM25; equal scores by ascending id.
     ///
     /// Any string is a query: it is cut into words exactly as captions and file names were, and what is no word is ignored.

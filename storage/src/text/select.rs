@@ -40,7 +40,7 @@ impl TextSearcher {
         let mut ids = Vec::new();
         for reader in self.searcher.segment_readers() {
             let docs = self.documents(reader, &filter.0)?;
-            let id_of = self.ids(reader)?;
+            let id_of = self.id_column(reader)?;
             let alive = docs.iter().filter(|&doc| !reader.is_deleted(doc));
             ids.extend(alive.filter_map(|doc| id_of.first(doc)));
         }
@@ -58,7 +58,7 @@ impl TextSearcher {
     ) -> Result<Vec<AttributeDescription>, StorageError> {
         let mut found = BTreeMap::<String, AttributeDescription>::new();
         for reader in self.searcher.segment_readers() {
-            let id_of = self.ids(reader)?;
+            let id_of = self.id_column(reader)?;
             let is_visible = |doc| !reader.is_deleted(doc) && id_of.first(doc).is_some_and(&visible);
             for field in reader.fields_metadata().map_err(|source| self.failed(source))? {
                 let path = field.field_name.strip_prefix(ATTRIBUTES).and_then(|rest| rest.strip_prefix('.'));
@@ -236,7 +236,8 @@ impl TextSearcher {
         handles.map_err(|source| self.failed(source))
     }
 
-    fn ids(&self, reader: &SegmentReader) -> Result<Column<u64>, StorageError> {
+    /// The id of each document.
+    pub(super) fn id_column(&self, reader: &SegmentReader) -> Result<Column<u64>, StorageError> {
         reader.fast_fields().u64("id").map_err(|source| self.failed(source))
     }
 

@@ -142,7 +142,7 @@ fn nearest_neighbour_indexes_are_made_again_by_the_next_writer() {
         damage(&segment.join("ann.bin"));
         let error = open(store.dir()).unwrap_err();
         assert!(matches!(error, StorageError::DamagedNeighbors { .. }), "{error}");
-        assert!(error.to_string().contains("run `pictor index` on this index again"), "{error}");
+        assert!(error.to_string().contains("run `pictor repair` on this index"), "{error}");
         drop(store.writer().unwrap());
         check_consistent(store.dir());
         let hits = open(store.dir()).unwrap().search_vectors(&vector("c"), 1, None, None).unwrap();

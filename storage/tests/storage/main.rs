@@ -9,16 +9,19 @@
 //! - `damage`: missing, truncated and altered files are typed errors that say what to do, or are repaired
 //! - `filter`: what filters match and refuse, against an obvious evaluator
 //! - `readers`: readers beside a writer
+//! - `verify`: whatever is wrong is found, and what can be made again is
 
 mod basics;
 mod crash;
 mod damage;
 mod disk;
 mod filter;
+mod formats;
 mod kills;
 mod merges;
 mod model;
 mod readers;
+mod verify;
 
 use std::path::Path;
 use std::process::Command;
