@@ -50,7 +50,7 @@ bench: build ## run the benchmarks; results go to benches/runs/
 bench-encode: build ## decode, resize and ViT-B/32 beside their peers; PYTHON has models/export/requirements.txt installed
 	@benches/encode "$(PICTOR)" "$(PYTHON)"
 
-bench-ann: build ## index kinds beside hnswlib, FAISS and USearch on two sets of vectors; 2 hours on two cores (SET=name for one)
+bench-ann: build ## index kinds beside hnswlib, FAISS and USearch on two sets of vectors; an hour on two cores (SET=name for one)
 	@for set in $(or $(SET),photos synthetic-1m); do benches/ann/run "$(PICTOR)" $$set || exit; done
 
 crash: tools-test ## kill a writer KILLS times at random, twice: for exact and for graph segments; SEED chooses the work

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use pictor_ann::{AnnError, IndexKind};
+use pictor_ann::IndexKind;
 use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::{Dtype, KindChoice};
@@ -147,7 +147,7 @@ pub struct ImageArgs {
     pub max_pixels: u64,
 
     /// Longest image file: bytes, or with K, M or G (times 1024) behind the number.
-    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = size)]
+    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = pictor_core::parse_size)]
     pub max_file_size: u64,
 }
 
@@ -161,19 +161,6 @@ impl ImageArgs {
             max_bytes: self.max_file_size,
         }
     }
-}
-
-/// A number of bytes, such as `300`, `64K`, `256M` or `2G`.
-fn size(text: &str) -> Result<u64, String> {
-    let (number, shift) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 30),
-        _ => (text, 0),
-    };
-    let number: u64 =
-        number.parse().map_err(|_| "expected a number of bytes, such as 300, 64K, 256M or 2G")?;
-    number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is more than a file can have"))
 }
 
 /// `pictor index`.
@@ -190,9 +177,15 @@ pub struct IndexArgs {
     #[arg(long, value_name = "FILE")]
     pub captions: Option<PathBuf>,
 
-    /// How vectors are searched: auto, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:IVF64,Flat).
-    /// Set when the index is made and kept in it; `auto` chooses by size.
-    #[arg(long, value_name = "KIND", value_parser = kind)]
+    /// What is known of the images, to filter by: CSV or TSV with a heading (the file name first), or JSON Lines. Attributes that the
+    /// file does not speak of are kept.
+    #[arg(long, value_name = "FILE")]
+    pub attributes: Option<PathBuf>,
+
+    /// How vectors are searched: auto, auto:BYTES, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:HNSW32).
+    /// Set when the index is made and kept in it; `auto` chooses by size, within BYTES (such as auto:4G) or half of the machine's
+    /// memory.
+    #[arg(long, value_name = "KIND")]
     pub index_kind: Option<KindChoice>,
 
     #[command(flatten)]
@@ -214,13 +207,6 @@ pub struct IndexArgs {
     pub strict: bool,
 }
 
-fn kind(text: &str) -> Result<KindChoice, AnnError> {
-    match text {
-        "auto" => Ok(KindChoice::Auto),
-        named => named.parse::<IndexKind>().map(KindChoice::Fixed),
-    }
-}
-
 /// Parses a value by its own `FromStr`; the names are listed in help and completions.
 fn names<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
@@ -229,8 +215,24 @@ where
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
+/// What a filter may say: the module documentation of `storage/src/filter/mod.rs`, for a terminal.
+const FILTERS: &str = "\
+Filters:
+  camera:canon                        the value as a whole; case does not matter
+  caption:dog   caption:\"red car\"     a word, or words in a row, of a caption
+  uri:/photos/2020*                   a value that starts so
+  width:>=1000   width:[800 TO 1600}  a range: [ ] with its ends, { } without, * for no end; <, <=, >, >=
+  taken:2020-05-17                    a day (UTC), also as the end of a range
+  taken:\"2020-05-17T12:00:00Z\"       a moment (RFC 3339); in quotes outside ranges
+  camera: IN [canon \"sony a7\"]       any of these
+  taken:*                             images that have the attribute at all
+  AND, OR, NOT, ( )                   in capitals; AND binds tighter than OR
+A value with a space or any of : ( ) [ ] { } ^ ' in it is written in double quotes. Names: uri, width, height, bytes, modified,
+caption, and what `pictor inspect --attributes` lists.";
+
 /// `pictor search`.
 #[derive(Debug, Args)]
+#[command(after_long_help = FILTERS, after_help = "--help explains the filters too.")]
 pub struct SearchArgs {
     /// What to look for, in plain words (quotes are optional).
     #[arg(value_name = "QUERY")]
@@ -255,6 +257,10 @@ pub struct SearchArgs {
     /// or both (hybrid: reciprocal rank fusion).
     #[arg(long, default_value_t = Mode::Vector, value_parser = names::<Mode>(&["vector", "text", "hybrid"]))]
     pub mode: Mode,
+
+    /// Find only images of which this is true, such as 'camera:canon AND width:>=1000' (the grammar is below).
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
 
     /// Search effort: efSearch of an HNSW index, nprobe of an IVF index. More finds more and takes longer.
     #[arg(long, value_name = "N")]
@@ -521,9 +527,10 @@ pub struct ImportArgs {
     #[arg(long, default_value_t = Precision::Fp32, value_parser = names::<Precision>(&["fp32", "fp16", "int8"]))]
     pub precision: Precision,
 
-    /// How vectors are searched: auto, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:IVF64,Flat).
-    /// Set when the index is made and kept in it; `auto` chooses by size.
-    #[arg(long, value_name = "KIND", value_parser = kind)]
+    /// How vectors are searched: auto, auto:BYTES, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:HNSW32).
+    /// Set when the index is made and kept in it; `auto` chooses by size, within BYTES (such as auto:4G) or half of the machine's
+    /// memory.
+    #[arg(long, value_name = "KIND")]
     pub index_kind: Option<KindChoice>,
 
     /// Look for no metadata: an image is named after the file and row of its vector.

@@ -7,14 +7,17 @@
 //! What never lives here: I/O, threads, a heavy dependency. A type belongs in this crate when at least two others need it;
 //! otherwise it stays with the code that owns its invariant.
 
+mod attributes;
 mod captions;
 mod embedding;
 mod encoder;
 mod id;
 mod record;
+mod size;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use attributes::{AttributeEntry, AttributesError, BUILT_IN_ATTRIBUTES, parse_attributes};
 pub use captions::{CaptionEntry, CaptionsError, parse_captions};
 pub use embedding::{EmbeddingBatch, EmbeddingError, UNIT_TOLERANCE, dot};
 pub use encoder::{
@@ -22,3 +25,4 @@ pub use encoder::{
 };
 pub use id::{Generation, Hit, ImageId, Score};
 pub use record::{Attribute, Attributes, ContentHash, ImageRecord};
+pub use size::{SizeError, parse_size};

@@ -4,11 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use pictor_ann::IndexKind;
+use pictor_ann::{Dtype, IndexKind};
 use pictor_core::{EncoderSpec, Generation};
 use serde::Serialize;
 
-use crate::manifest::{FORMAT_VERSION, KindChoice};
+use crate::kind_choice::KindChoice;
+use crate::manifest::FORMAT_VERSION;
 use crate::{Snapshot, StorageError};
 
 /// What an index is, as of one generation.
@@ -22,6 +23,8 @@ pub struct Description {
     pub spec: EncoderSpec,
     /// How segments are indexed.
     pub kind: KindChoice,
+    /// How the vectors' components are written.
+    pub dtype: Dtype,
     /// Images that can be found.
     pub images: usize,
     /// Files in the error ledger.
@@ -84,6 +87,7 @@ impl Snapshot {
             generation: manifest.generation,
             spec: manifest.encoder.clone(),
             kind: manifest.kind.clone(),
+            dtype: manifest.dtype,
             images: self.len(),
             skipped: self.skipped()?.len(),
             segments,
@@ -94,10 +98,11 @@ impl Snapshot {
 
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { format, generation, spec, kind, images, skipped, segments, bytes } = self;
+        let Self { format, generation, spec, kind, dtype, images, skipped, segments, bytes } = self;
         writeln!(f, "index of {images} images, generation {generation}, format {format}")?;
         writeln!(f, "encoder    {spec}")?;
         writeln!(f, "kind       {kind}")?;
+        writeln!(f, "vectors    {dtype}")?;
         writeln!(f, "skipped    {skipped}")?;
         writeln!(
             f,

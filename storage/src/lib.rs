@@ -44,8 +44,9 @@
 //! writer.commit()?;
 //!
 //! let snapshot = store.snapshot()?;
-//! assert_eq!(snapshot.search_vectors(&encoder.vector(b"dog"), 10, None)?[0].id, dog);
-//! assert_eq!(snapshot.search_text("running dogs", 10)?[0].id, dog);
+//! assert_eq!(snapshot.search_vectors(&encoder.vector(b"dog"), 10, None, None)?[0].id, dog);
+//! assert_eq!(snapshot.search_text("running dogs", 10, None)?[0].id, dog);
+//! assert_eq!(snapshot.count_matches(&"width:>=640 AND caption:dog".parse()?)?, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -55,9 +56,12 @@ mod describe;
 mod directory;
 mod error;
 mod failpoint;
+mod filter;
+mod kind_choice;
 mod layout;
 mod lock;
 mod manifest;
+mod matches;
 mod merge;
 mod merging;
 mod recovery;
@@ -67,13 +71,17 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod text;
+mod upgrade;
 mod writer;
 
 pub use catalog::Skipped;
 pub use describe::{Description, SegmentDescription, StoreBytes};
 pub use error::{Cause, StorageError};
-pub use manifest::{FORMAT_VERSION, KindChoice};
+pub use filter::{Filter, FilterError, MAX_FILTER_CHARS, MAX_NESTING};
+pub use kind_choice::KindChoice;
+pub use manifest::FORMAT_VERSION;
 pub use pictor_ann::Dtype;
 pub use snapshot::Snapshot;
 pub use store::Store;
+pub use text::AttributeDescription;
 pub use writer::Writer;

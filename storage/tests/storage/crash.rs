@@ -85,7 +85,7 @@ fn check(dir: &Path, committed: bool, when: &str) {
         snapshot.vector(replaced.0).unwrap().unwrap(),
         vector(if committed { "other bytes" } else { "replaced" })
     );
-    assert_eq!(snapshot.search_text("deleted", 9).unwrap().len(), usize::from(!committed), "{when}");
+    assert_eq!(snapshot.search_text("deleted", 9, None).unwrap().len(), usize::from(!committed), "{when}");
     check_consistent(dir);
 }
 
@@ -130,7 +130,7 @@ fn a_writer_after_a_crash_at_each_point() {
         drop(writer);
         let snapshot = store.snapshot().unwrap();
         assert_eq!(snapshot.len(), 5, "{failpoint}");
-        assert_eq!(snapshot.search_text("later", 1).unwrap()[0].id, id);
+        assert_eq!(snapshot.search_text("later", 1, None).unwrap()[0].id, id);
         check_consistent(store.dir());
     }
 }

@@ -1,8 +1,13 @@
-//! The text index: BM25 over captions and the words of file names. The only module that knows tantivy.
+//! The text index: BM25 over captions and the words of file names (here), and which images a filter matches (`select`). With
+//! the filter's grammar, the only modules that know tantivy.
 //!
-//! It holds ids and terms and nothing else: hits are looked up in the catalog, and the whole of it can be made again from the
+//! It holds ids, words and columns of attributes (`document`) and nothing else: hits are looked up in the catalog, and the whole of it can be made again from the
 //! catalog (I3). tantivy commits on its own, just before the catalog does; the generation goes into its commit payload, so
 //! everyone can see whether it stands where the manifest stands.
+
+mod columns;
+mod document;
+mod select;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,36 +17,16 @@ use tantivy::collector::sort_key::{SortBySimilarityScore, SortByStaticFastValue}
 use tantivy::collector::{FilterCollector, TopDocs};
 use tantivy::directory::{Directory, META_LOCK};
 use tantivy::query::{BooleanQuery, Query, TermQuery};
-use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::schema::IndexRecordOption;
 use tantivy::{Index, Order, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
 
+pub use select::AttributeDescription;
+
 use crate::StorageError;
+use document::{Fields, document, schema};
 
 /// Memory for tantivy's one indexing thread; 20,000 images with captions fit, so a commit makes one tantivy segment.
 const WRITER_BYTES: usize = 50 << 20;
-
-#[derive(Clone, Copy)]
-struct Fields {
-    id: Field,
-    captions: Field,
-    name: Field,
-}
-
-/// The schema: the id to delete by and to answer with; captions stemmed as English; file-name words as they are.
-fn schema() -> (Schema, Fields) {
-    let words = |tokenizer: &str| {
-        // No positions: there are no phrase queries.
-        let indexing = TextFieldIndexing::default()
-            .set_tokenizer(tokenizer)
-            .set_index_option(IndexRecordOption::WithFreqs);
-        TextOptions::default().set_indexing_options(indexing)
-    };
-    let mut builder = Schema::builder();
-    let id = builder.add_u64_field("id", INDEXED | FAST);
-    let captions = builder.add_text_field("captions", words("en_stem"));
-    let name = builder.add_text_field("name", words("default"));
-    (builder.build(), Fields { id, captions, name })
-}
 
 /// What one commit changes.
 #[derive(Default)]
@@ -171,22 +156,12 @@ impl TextIndex {
         }
         for entry in added {
             let (id, record) = entry?;
-            writer.add_document(self.document(id, record.borrow())).map_err(failed)?;
+            writer.add_document(document(&self.fields, id, record.borrow())).map_err(failed)?;
         }
         let mut commit = writer.prepare_commit().map_err(failed)?;
         commit.set_payload(&generation.to_string());
         commit.commit().map_err(failed)?;
         writer.wait_merging_threads().map_err(failed)
-    }
-
-    fn document(&self, id: ImageId, record: &ImageRecord) -> TantivyDocument {
-        let mut document = TantivyDocument::new();
-        document.add_u64(self.fields.id, id.0);
-        for caption in &record.captions {
-            document.add_text(self.fields.captions, caption);
-        }
-        document.add_text(self.fields.name, file_stem(&record.uri));
-        document
     }
 
     /// A view of the text index as it is now, which later commits do not change.
@@ -270,15 +245,6 @@ impl TextSearcher {
     }
 }
 
-/// The last component of a uri without its extension: the part of a path that people name.
-fn file_stem(uri: &str) -> &str {
-    let name = uri.rsplit('/').next().unwrap_or(uri);
-    match name.rsplit_once('.') {
-        Some((stem, _)) if !stem.is_empty() => stem,
-        _ => name,
-    }
-}
-
 fn failed(path: &Path, source: TantivyError) -> StorageError {
     StorageError::Text { path: path.to_owned(), source: Box::new(source) }
 }
@@ -335,14 +301,5 @@ mod tests {
         let (_dir, text) = index(&[("/a.jpg", "dog"), ("/b.jpg", "dog"), ("/c.jpg", "dog")]);
         let hits = text.searcher().unwrap().search("dog", 2, Some(|id| id != 0)).unwrap();
         assert_eq!(hits.iter().map(|hit| hit.id.0).collect::<Vec<_>>(), [1, 2]);
-    }
-
-    #[test]
-    fn stems_of_uris() {
-        for (uri, stem) in
-            [("/a/b.c.jpg", "b.c"), ("/a/.hidden", ".hidden"), ("x", "x"), ("", ""), ("/a/", "")]
-        {
-            assert_eq!(file_stem(uri), stem);
-        }
     }
 }
