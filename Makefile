@@ -7,6 +7,9 @@ MAKEFLAGS += --no-print-directory
 # Where cargo puts what it builds; CI points it outside the clone.
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PICTOR := $(TARGET_DIR)/release/pictor
+# How often `make crash` kills, and what work it interrupts: other work each day, and the day is printed.
+KILLS ?= 5000
+SEED ?= $(shell date +%Y%m%d)
 # Tests and the demo want the same folder of sample photographs.
 PHOTOS ?=
 PYTHON ?= python3
@@ -14,7 +17,7 @@ SAMPLE_PHOTOS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pictor/demo-photos
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo test check audit bench bench-encode bench-ann fmt tools-test tools-check
+.PHONY: help build demo test check audit bench bench-encode bench-ann crash fmt tools-test tools-check
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -47,8 +50,13 @@ bench: build ## run the benchmarks; results go to benches/runs/
 bench-encode: build ## decode, resize and ViT-B/32 beside their peers; PYTHON has models/export/requirements.txt installed
 	@benches/encode "$(PICTOR)" "$(PYTHON)"
 
-bench-ann: build ## index kinds beside hnswlib, FAISS and USearch on two sets of vectors; 2 hours on two cores (SET=name for one)
+bench-ann: build ## index kinds beside hnswlib, FAISS and USearch on two sets of vectors; an hour on two cores (SET=name for one)
 	@for set in $(or $(SET),photos synthetic-1m); do benches/ann/run "$(PICTOR)" $$set || exit; done
+
+crash: tools-test ## kill a writer KILLS times at random, twice: for exact and for graph segments; SEED chooses the work
+	@echo "seed $(SEED)"
+	PICTOR_CRASH_KILLS="$(KILLS)" PICTOR_CRASH_SEED="$(SEED)" \
+	  cargo nextest run --release --locked --workspace -E 'package(pictor-storage) and test(kills::random)'
 
 fmt: ## format the code
 	cargo fmt --all

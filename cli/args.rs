@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use pictor_ann::{AnnError, IndexKind};
+use pictor_ann::IndexKind;
 use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::{Dtype, KindChoice};
@@ -156,7 +156,7 @@ pub struct ImageArgs {
     pub max_pixels: u64,
 
     /// Longest image file: bytes, or with K, M or G (times 1024) behind the number.
-    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = size)]
+    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = pictor_core::parse_size)]
     pub max_file_size: u64,
 }
 
@@ -170,19 +170,6 @@ impl ImageArgs {
             max_bytes: self.max_file_size,
         }
     }
-}
-
-/// A number of bytes, such as `300`, `64K`, `256M` or `2G`.
-fn size(text: &str) -> Result<u64, String> {
-    let (number, shift) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 30),
-        _ => (text, 0),
-    };
-    let number: u64 =
-        number.parse().map_err(|_| "expected a number of bytes, such as 300, 64K, 256M or 2G")?;
-    number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is more than a file can have"))
 }
 
 /// `pictor index`.
@@ -199,9 +186,10 @@ pub struct IndexArgs {
     #[arg(long, value_name = "FILE")]
     pub captions: Option<PathBuf>,
 
-    /// How vectors are searched: auto, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:IVF64,Flat).
-    /// Set when the index is made and kept in it; `auto` chooses by size.
-    #[arg(long, value_name = "KIND", value_parser = kind)]
+    /// How vectors are searched: auto, auto:BYTES, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:HNSW32).
+    /// Set when the index is made and kept in it; `auto` chooses by size, within BYTES (such as auto:4G) or half of the machine's
+    /// memory.
+    #[arg(long, value_name = "KIND")]
     pub index_kind: Option<KindChoice>,
 
     #[command(flatten)]
@@ -221,13 +209,6 @@ pub struct IndexArgs {
     /// Exit with code 3 when a file was skipped.
     #[arg(long)]
     pub strict: bool,
-}
-
-fn kind(text: &str) -> Result<KindChoice, AnnError> {
-    match text {
-        "auto" => Ok(KindChoice::Auto),
-        named => named.parse::<IndexKind>().map(KindChoice::Fixed),
-    }
 }
 
 /// Parses a value by its own `FromStr`; the names are listed in help and completions.
@@ -530,9 +511,10 @@ pub struct ImportArgs {
     #[arg(long, default_value_t = Precision::Fp32, value_parser = names::<Precision>(&["fp32", "fp16", "int8"]))]
     pub precision: Precision,
 
-    /// How vectors are searched: auto, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:IVF64,Flat).
-    /// Set when the index is made and kept in it; `auto` chooses by size.
-    #[arg(long, value_name = "KIND", value_parser = kind)]
+    /// How vectors are searched: auto, auto:BYTES, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:HNSW32).
+    /// Set when the index is made and kept in it; `auto` chooses by size, within BYTES (such as auto:4G) or half of the machine's
+    /// memory.
+    #[arg(long, value_name = "KIND")]
     pub index_kind: Option<KindChoice>,
 
     /// Look for no metadata: an image is named after the file and row of its vector.

@@ -145,6 +145,32 @@ fn read_npy(path: &std::path::Path, shape: [usize; 2]) -> Vec<Vec<f32>> {
 }
 
 #[test]
+fn compaction_makes_one_segment_and_changes_no_answer() {
+    let desk = Desk::with_photos(6);
+    desk.json("index photos --index idx");
+    std::fs::remove_file(desk.path("photos/photo-01.jpg")).unwrap();
+    desk.photo("late.png", 60);
+    desk.json("index photos --index idx --prune");
+    let question = "search --index idx --image photos/late.png -k 100";
+    let before = desk.json(question);
+
+    let done = desk.json("compact --index idx");
+    assert_eq!(done["compacted"], true, "{done}");
+    let of = |when: &str, what: &str| done[when][what].as_u64().unwrap();
+    assert_eq!((of("before", "segments"), of("before", "rows"), of("before", "deleted")), (2, 7, 1));
+    assert_eq!((of("after", "segments"), of("after", "rows"), of("after", "deleted")), (1, 6, 0));
+    assert!(of("after", "bytes") > 0);
+    let after = desk.json(question);
+    assert_eq!((&after["hits"], &after["generation"]), (&before["hits"], &before["generation"]));
+    desk.run("inspect --index idx --verify").succeeded();
+
+    let again = desk.run("compact --index idx").succeeded();
+    assert!(again.stdout().starts_with("nothing to do: 1 segments, 6 rows"), "{}", again.stdout());
+    assert_eq!(desk.json("compact --index idx")["compacted"], false);
+    desk.run("compact --index nowhere").exited(2).complains(&["nowhere", "pictor index"]);
+}
+
+#[test]
 fn doctor_completions_and_help_answer() {
     let desk = Desk::empty();
     let checkup = desk.json("doctor");

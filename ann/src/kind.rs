@@ -33,33 +33,10 @@ pub enum IndexKind {
 }
 
 impl IndexKind {
-    /// Rows up to which [`IndexKind::auto`] stays exact.
-    pub const FLAT_UP_TO: usize = 100_000;
-
     /// HNSW with M = 16 and efConstruction = 200: the values that hnswlib's documentation starts from
     /// (hnswlib:ALGO_PARAMS.md: M 12-48 is fine for most uses, high-dimensional embeddings want the upper half; construction
     /// beam such that recall at efSearch = efConstruction exceeds 0.9).
     pub const HNSW: Self = Self::Hnsw { m: 16, ef_construction: 200 };
-
-    /// The kind for this many rows: exact while exact is fast enough not to be noticed, a graph beyond.
-    ///
-    /// | rows | kind | why |
-    /// |---|---|---|
-    /// | up to 100,000 | [`Flat`](Self::Flat) | exact, nothing to build or keep, and still faster than encoding a text query |
-    /// | more | [`HNSW`](Self::HNSW) | the scan grows with the rows, the walk with their logarithm |
-    ///
-    /// Measured on one core of an AMD EPYC with AVX2, 256 components, clustered vectors, k = 10, time of one search:
-    ///
-    /// | rows | flat | hnsw | building hnsw | `faiss:HNSW32` | building it |
-    /// |---|---|---|---|---|---|
-    /// | 7,000 | 0.10 ms | 0.05 ms | 2.6 s | 0.02 ms | 0.2 s |
-    /// | 100,000 | 3.4 ms | 0.17 ms (recall@10 0.999) | 148 s | 0.11 ms (0.991) | 9 s |
-    ///
-    /// For millions of rows consider `faiss:HNSW32`, which builds many times faster and on all cores, but holds a copy of all
-    /// vectors in memory; `hnsw` maps about 120 bytes of links per row and reads the rows in place.
-    pub fn auto(rows: usize) -> Self {
-        if rows <= Self::FLAT_UP_TO { Self::Flat } else { Self::HNSW }
-    }
 
     /// M, when this is a FAISS factory string for a graph over whole vectors (`HNSW`, `HNSW32`, `HNSW32,Flat`): FAISS then builds the
     /// links, and they are kept and walked as those of [`Hnsw`](Self::Hnsw) are.
@@ -170,9 +147,6 @@ mod tests {
             assert_eq!(text.parse::<IndexKind>().unwrap().to_string(), text);
         }
         assert_eq!("hnsw".parse::<IndexKind>().unwrap(), IndexKind::HNSW);
-        assert_eq!(IndexKind::auto(0), IndexKind::Flat);
-        assert_eq!(IndexKind::auto(IndexKind::FLAT_UP_TO), IndexKind::Flat);
-        assert_eq!(IndexKind::auto(IndexKind::FLAT_UP_TO + 1), IndexKind::HNSW);
     }
 
     #[test]

@@ -26,6 +26,7 @@
 //! # Ok::<(), pictor_ann::AnnError>(())
 //! ```
 
+mod auto;
 mod dot;
 mod error;
 mod faiss;
@@ -44,6 +45,7 @@ mod topk;
 
 use std::path::Path;
 
+pub use auto::AutoChoice;
 pub use dot::dot;
 pub use error::AnnError;
 pub use faiss::faiss_version;

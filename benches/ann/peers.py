@@ -194,9 +194,9 @@ def open_index(args):
     return figures | {"memory_searched": memory_since(before)}
 
 
-def in_a_process_of_its_own(stage, cold=False):
+def in_a_process_of_its_own(stage, args, cold=False):
     if cold:
-        with open(pathlib.Path(sys.argv[sys.argv.index("--dir") + 1]) / "index", "rb") as file:
+        with open(args.dir / "index", "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     command = [sys.executable, *sys.argv, "--stage", stage]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
@@ -295,11 +295,11 @@ def filtered(peer, args, base, queries, k, effort):
 
 
 def measure(args):
-    figures = {"peer": args.peer, **in_a_process_of_its_own("build")}
+    figures = {"peer": args.peer, **in_a_process_of_its_own("build", args)}
     figures["index_bytes"] = (args.dir / "index").stat().st_size
     print(f"  built in {figures['build_seconds']:.1f} s", file=sys.stderr)
-    figures["open_cold"] = in_a_process_of_its_own("open", cold=True)
-    figures["open_warm"] = in_a_process_of_its_own("open")
+    figures["open_cold"] = in_a_process_of_its_own("open", args, cold=True)
+    figures["open_warm"] = in_a_process_of_its_own("open", args)
     base = np.load(args.base).astype(np.float32)
     queries = np.load(args.queries)[: args.queries_limit].astype(np.float32)
     truth = np.load(args.truth)[: len(queries)]
@@ -307,7 +307,7 @@ def measure(args):
         sys.exit(f"{args.truth} holds too little for these queries; delete it")
     peer = peer_of(args.peer, base.shape[1])
     if hasattr(peer, "map"):
-        figures["open_mapped"] = in_a_process_of_its_own("map")
+        figures["open_mapped"] = in_a_process_of_its_own("map", args)
     peer.load(str(args.dir / "index"))
     figures["searches"] = list(curve(peer, args, base, queries, truth))
     figures["filtered"] = []

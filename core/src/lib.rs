@@ -12,6 +12,7 @@ mod embedding;
 mod encoder;
 mod id;
 mod record;
+mod size;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -22,3 +23,4 @@ pub use encoder::{
 };
 pub use id::{Generation, Hit, ImageId, Score};
 pub use record::{Attribute, Attributes, ContentHash, ImageRecord};
+pub use size::{SizeError, parse_size};

@@ -175,6 +175,7 @@ pub fn import(
     }
     job.commit()?;
     let mut report = job.report;
+    // Whoever stops a job wants it to end; the merges are then left to the next one.
     if !report.cancelled {
         report.generation = writer.finish()?;
     }

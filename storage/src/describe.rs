@@ -8,7 +8,8 @@ use pictor_ann::{Dtype, IndexKind};
 use pictor_core::{EncoderSpec, Generation};
 use serde::Serialize;
 
-use crate::manifest::{FORMAT_VERSION, KindChoice, SegmentEntry};
+use crate::kind_choice::KindChoice;
+use crate::manifest::{FORMAT_VERSION, SegmentEntry};
 use crate::memory::{self, Memory};
 use crate::{Snapshot, StorageError, segment};
 

@@ -2,7 +2,8 @@
 //!
 //! An index is a directory of three stores and one small file that says what of them counts: segments (vectors, ids, a
 //! nearest-neighbour index each; `segment/`), the catalog (RocksDB; `catalog.rs`), the text index (tantivy; `text.rs`) and
-//! `manifest.json` (`manifest.rs`), whose replacement is the commit (`commit.rs`). [`Store`] opens it; a [`Snapshot`] reads one
+//! `manifest.json` (`manifest.rs`), whose replacement is the commit (`commit.rs`); segments are merged in the background (`merge.rs`
+//! chooses, `merging.rs` works). [`Store`] opens it; a [`Snapshot`] reads one
 //! generation of it and never changes; the one [`Writer`] gathers changes and commits them.
 //!
 //! Why three stores and no database of our own: each is the best at what it does, and a manifest above them makes their
@@ -16,7 +17,8 @@
 //! - **I4** an [`ImageId`](pictor_core::ImageId) is never reused;
 //! - **I5** old data goes only after the manifest that no longer names it is durable;
 //! - **I6** another encoder's vectors are refused;
-//! - **I7** after a failed write or fsync the writer is poisoned and says so.
+//! - **I7** after a failed write or fsync the writer is poisoned and says so (after a merge that failed before it was put in
+//!   place it is not: nothing names its files).
 //!
 //! ```
 //! use pictor_core::{ContentHash, Encoder, ImageRecord, RasterSize, testing::HashEncoder};
@@ -53,6 +55,7 @@ mod describe;
 mod directory;
 mod error;
 mod failpoint;
+mod kind_choice;
 mod layout;
 mod lock;
 mod manifest;
@@ -67,13 +70,15 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod text;
+mod upgrade;
 mod verify;
 mod writer;
 
 pub use catalog::Skipped;
 pub use describe::{Description, SegmentBytes, SegmentDescription, StoreBytes};
 pub use error::{Cause, StorageError};
-pub use manifest::{FORMAT_VERSION, KindChoice};
+pub use kind_choice::KindChoice;
+pub use manifest::FORMAT_VERSION;
 pub use memory::Memory;
 pub use pictor_ann::Dtype;
 pub use repair::{Repair, repair};

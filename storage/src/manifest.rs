@@ -3,59 +3,18 @@
 //! JSON, because someone will one day read it with `cat` in anger; checksummed, because a hand edit or a flipped bit must be
 //! an error and not an answer. What is not named here does not exist (I1, I5).
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use pictor_ann::{Dtype, IndexKind};
 use pictor_core::{EncoderSpec, Generation};
 use serde::{Deserialize, Serialize};
 
-use crate::StorageError;
 use crate::directory::Directory;
+use crate::{KindChoice, StorageError};
 
 /// Version of the whole on-disk layout. Any change of meaning, in any file, gets the next number.
 pub const FORMAT_VERSION: u32 = 2;
-
-/// How a segment's nearest-neighbour index is chosen.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KindChoice {
-    /// By the number of rows ([`IndexKind::auto`]).
-    #[default]
-    Auto,
-    /// This kind; segments with too few rows to train it are searched exactly until a merge makes them large enough.
-    Fixed(IndexKind),
-}
-
-impl KindChoice {
-    /// The kind to build over `rows` rows.
-    pub fn resolve(&self, rows: usize) -> IndexKind {
-        match self {
-            Self::Auto => IndexKind::auto(rows),
-            Self::Fixed(kind) => kind.clone(),
-        }
-    }
-}
-
-impl fmt::Display for KindChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Fixed(kind) => kind.fmt(f),
-        }
-    }
-}
-
-impl FromStr for KindChoice {
-    type Err = <IndexKind as FromStr>::Err;
-
-    /// `auto`, or what [`IndexKind`] reads.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Fixed) }
-    }
-}
 
 /// A list of deleted rows, as a manifest names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,9 +50,7 @@ pub(crate) struct Manifest {
     pub(crate) generation: Generation,
     /// The next image gets this id.
     pub(crate) next_id: u64,
-    /// The next segment is named after this number, so that no two that a manifest names ever share a directory. Manifests
-    /// written before merges had names of their own do not have it, and named segments after generations.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// The next segment is named after this number, so that no two that a manifest names ever share a directory.
     pub(crate) next_segment: u64,
     /// What made the vectors.
     pub(crate) encoder: EncoderSpec,
@@ -166,7 +123,7 @@ impl Manifest {
         if format != FORMAT_VERSION {
             return Err(StorageError::Version { path, expected: FORMAT_VERSION, received: format });
         }
-        let mut manifest: Self = serde_json::from_slice(bytes).map_err(not_json)?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(not_json)?;
         let found = manifest.compute_checksum();
         if found != manifest.checksum {
             let expected = &manifest.checksum;
@@ -174,9 +131,6 @@ impl Manifest {
                 &path,
                 format!("its checksum is {found}, expected {expected}"),
             ));
-        }
-        if manifest.next_segment == 0 {
-            manifest.next_segment = manifest.generation.0 + 1;
         }
         Ok(manifest)
     }
@@ -193,10 +147,6 @@ impl Manifest {
         let json = serde_json::to_vec(&unsealed).expect("a manifest is plain data; this is a bug");
         blake3::hash(&json).to_string()
     }
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 #[cfg(test)]
@@ -226,16 +176,6 @@ mod tests {
     }
 
     #[test]
-    fn without_a_segment_number_the_generation_tells() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut manifest = Manifest { generation: Generation(41), next_segment: 0, ..sample() };
-        manifest.replace(&FsDirectory, dir.path()).unwrap();
-        let bytes = Manifest::read(dir.path()).unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("next_segment"));
-        assert_eq!(Manifest::parse(dir.path(), &bytes).unwrap().next_segment, 42);
-    }
-
-    #[test]
     fn every_changed_or_missing_byte_is_an_error_and_never_a_panic() {
         let dir = tempfile::tempdir().unwrap();
         let mut manifest = sample();
@@ -256,15 +196,5 @@ mod tests {
     fn another_version_says_so_whatever_else_it_holds() {
         let error = Manifest::parse(Path::new("x"), br#"{"format": 9, "shards": []}"#).unwrap_err();
         assert!(matches!(error, StorageError::Version { expected: 2, received: 9, .. }), "{error}");
-    }
-
-    #[test]
-    fn choices_read_what_they_print() {
-        for text in ["auto", "flat", "hnsw:16:200", "faiss:IVF64,Flat"] {
-            assert_eq!(text.parse::<KindChoice>().unwrap().to_string(), text);
-        }
-        assert_eq!("auto".parse::<KindChoice>().unwrap(), KindChoice::Auto);
-        assert!("graph".parse::<KindChoice>().is_err());
-        assert_eq!(KindChoice::Auto.resolve(10), IndexKind::Flat);
     }
 }

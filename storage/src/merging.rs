@@ -17,8 +17,8 @@ use pictor_core::ImageId;
 use crate::StorageError;
 use crate::commit::write_rows;
 use crate::failpoint::{self, Point};
+use crate::kind_choice::KindChoice;
 use crate::layout::Layout;
-use crate::manifest::KindChoice;
 use crate::segment::{self, Segment};
 
 /// A merge that has been started. Dropping it stops the thread at its next step, waits for it, and deletes what it wrote.

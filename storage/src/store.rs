@@ -8,11 +8,12 @@ use pictor_ann::Dtype;
 use pictor_core::EncoderSpec;
 
 use crate::catalog::Catalog;
+use crate::kind_choice::KindChoice;
 use crate::layout::Layout;
 use crate::lock::WriterLock;
-use crate::manifest::{KindChoice, Manifest};
+use crate::manifest::Manifest;
 use crate::text::TextIndex;
-use crate::{Snapshot, StorageError, Writer, recovery, segment};
+use crate::{Snapshot, StorageError, Writer, recovery, segment, upgrade};
 
 /// An index on disk.
 ///
@@ -82,7 +83,8 @@ impl Store {
         Ok(Self { encoder: spec.clone(), newest: Mutex::default(), layout })
     }
 
-    /// Opens the index in `dir`. Only the manifest is read; segments are opened by [`Store::snapshot`].
+    /// Opens the index in `dir`. Only the manifest is read; segments are opened by [`Store::snapshot`]. An index of format 1 is
+    /// brought to the current format first.
     ///
     /// # Errors
     /// [`StorageError::Missing`], [`StorageError::NotAnIndex`], [`StorageError::Version`], [`StorageError::Damaged`].
@@ -91,7 +93,14 @@ impl Store {
     }
 
     pub(crate) fn open_in(layout: Layout) -> Result<Self, StorageError> {
-        let manifest = Manifest::parse(layout.root(), &Manifest::read(layout.root())?)?;
+        let read = || Manifest::parse(layout.root(), &Manifest::read(layout.root())?);
+        let manifest = match read() {
+            Err(StorageError::Version { received: upgrade::FROM, .. }) => {
+                upgrade::run(&layout).map_err(|error| error.on_disk(layout.root()))?;
+                read()?
+            }
+            manifest => manifest?,
+        };
         Ok(Self { layout, encoder: manifest.encoder, newest: Mutex::default() })
     }
 

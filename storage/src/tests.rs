@@ -62,52 +62,79 @@ fn goes_on<T>(writer: &mut Writer, outcome: Result<T, StorageError>, failed_merg
     }
 }
 
+/// What a run of the rounds showed.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Whether the operation was ever come to.
+    failed: bool,
+    committed: usize,
+    /// Whether the commit that failed is there all the same: renamed, and only the name's fsync failed.
+    half_done: bool,
+    failed_merges: usize,
+}
+
+/// The rounds and a compaction, with a failure of operation `n`; what is true afterwards.
+fn run_failing_at(n: usize) -> Seen {
+    let dir = tempfile::tempdir().unwrap();
+    Store::create(dir.path(), HashEncoder::new(4).spec(), KindChoice::Auto).unwrap();
+    let fault = FaultDirectory::failing_at(n);
+    let store = Store::open_in(Layout::with(dir.path(), Arc::new(fault.clone()))).unwrap();
+
+    let mut seen = Seen::default();
+    let mut writer = store.writer().unwrap();
+    let well = ROUNDS.iter().all(|(round, _)| {
+        round(&mut writer).unwrap();
+        let outcome = writer.commit();
+        goes_on(&mut writer, outcome, &mut seen.failed_merges) && {
+            seen.committed += 1;
+            // Waits for the merge, so that operations come in the same order each time.
+            let outcome = writer.finish();
+            goes_on(&mut writer, outcome, &mut seen.failed_merges)
+        }
+    });
+    if well {
+        let outcome = writer.compact();
+        goes_on(&mut writer, outcome, &mut seen.failed_merges);
+    }
+    drop(writer);
+    let shown = |commits: usize| commits.checked_sub(1).map_or(&[][..], |last| ROUNDS[last].1);
+    let now = uris(dir.path());
+    seen.half_done = seen.committed < ROUNDS.len() && now == shown(seen.committed + 1);
+    assert!(now == shown(seen.committed) || seen.half_done, "after a failure at operation {n}: {now:?}");
+
+    // A new writer recovers and goes on, on the same disk, which works again.
+    let mut writer = Store::open(dir.path()).unwrap().writer().unwrap();
+    put(&mut writer, "later").unwrap();
+    writer.commit().unwrap();
+    assert_eq!(uris(dir.path()), [now, vec!["later".into()]].concat());
+    seen.failed = fault.has_failed();
+    seen
+}
+
 /// I7, at every operation on our own files that these commits, the merge and a compaction make: the call says no, the writer
 /// accepts nothing more unless it was the merge alone that failed, and the index is what the last commit made it.
 #[test]
 fn a_failure_at_any_operation_costs_nothing() {
-    let (mut renamed, mut failed_merges) = (0, 0);
-    for n in 0.. {
-        let dir = tempfile::tempdir().unwrap();
-        Store::create(dir.path(), HashEncoder::new(4).spec(), KindChoice::Auto).unwrap();
-        let fault = FaultDirectory::failing_at(n);
-        let store = Store::open_in(Layout::with(dir.path(), Arc::new(fault.clone()))).unwrap();
-
-        let mut committed = 0;
-        let mut writer = store.writer().unwrap();
-        let well = ROUNDS.iter().all(|(round, _)| {
-            round(&mut writer).unwrap();
-            let outcome = writer.commit();
-            goes_on(&mut writer, outcome, &mut failed_merges) && {
-                committed += 1;
-                // Waits for the merge, so that operations come in the same order each time.
-                let outcome = writer.finish();
-                goes_on(&mut writer, outcome, &mut failed_merges)
+    /// Threads that share the work: it waits for the disk most of the time.
+    const PARTS: usize = 4;
+    let part = |first: usize| {
+        let runs = (first..).step_by(PARTS).map(run_failing_at);
+        let mut failed = vec![];
+        for seen in runs {
+            if !seen.failed {
+                assert_eq!(seen.committed, ROUNDS.len());
+                break;
             }
-        });
-        if well {
-            let outcome = writer.compact();
-            goes_on(&mut writer, outcome, &mut failed_merges);
+            failed.push(seen);
         }
-        drop(writer);
-        let shown = |commits: usize| commits.checked_sub(1).map_or(&[][..], |last| ROUNDS[last].1);
-        let now = uris(dir.path());
-        // A manifest that was renamed but whose name could not be made durable may be the new one already.
-        let half_done = committed < ROUNDS.len() && now == shown(committed + 1);
-        renamed += usize::from(half_done);
-        assert!(now == shown(committed) || half_done, "after a failure at operation {n}: {now:?}");
-
-        // A new writer recovers and goes on, on the same disk, which works again.
-        let mut writer = Store::open(dir.path()).unwrap().writer().unwrap();
-        put(&mut writer, "later").unwrap();
-        writer.commit().unwrap();
-        assert_eq!(uris(dir.path()), [now, vec!["later".into()]].concat());
-
-        if !fault.has_failed() {
-            assert_eq!((committed, renamed), (ROUNDS.len(), ROUNDS.len()));
-            assert!(n > 60, "only {n} operations were seen to fail");
-            assert!(failed_merges > 10, "only {failed_merges} merges were seen to fail");
-            return;
-        }
-    }
+        failed
+    };
+    let seen: Vec<Seen> = std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..PARTS).map(|first| scope.spawn(move || part(first))).collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    });
+    assert!(seen.len() > 60, "only {} operations were seen to fail", seen.len());
+    assert_eq!(seen.iter().filter(|seen| seen.half_done).count(), ROUNDS.len());
+    let failed_merges: usize = seen.iter().map(|seen| seen.failed_merges).sum();
+    assert!(failed_merges > 10, "only {failed_merges} merges were seen to fail");
 }

@@ -20,9 +20,10 @@ use pictor_core::ImageId;
 pub(crate) use read::{SegmentRows, find_damage};
 pub(crate) use write::{RowsWriter, write_deleted};
 
+use crate::KindChoice;
 use crate::StorageError;
 use crate::directory::Directory;
-use crate::manifest::{KindChoice, SegmentEntry};
+use crate::manifest::SegmentEntry;
 
 /// Components as the manifest's dtype says, row-major.
 pub(crate) const VECTORS: (&str, [u8; 8]) = ("vectors.bin", *b"PICTRvec");
@@ -117,7 +118,8 @@ pub(crate) fn build_neighbors(
     choice: &KindChoice,
     rows: &SegmentRows,
 ) -> Result<IndexKind, StorageError> {
-    let kind = choice.resolve(rows.len());
+    let matrix = rows.matrix();
+    let kind = choice.resolve(rows.len(), matrix.dim(), matrix.dtype()).kind;
     let kind = match pictor_ann::build(&kind, rows.matrix(), &dir.join(NEIGHBORS)) {
         Ok(()) => kind,
         Err(AnnError::TooFewRows { .. }) => IndexKind::Flat,

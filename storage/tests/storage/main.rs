@@ -14,6 +14,7 @@ mod basics;
 mod crash;
 mod damage;
 mod disk;
+mod formats;
 mod kills;
 mod merges;
 mod model;
