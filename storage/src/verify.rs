@@ -288,8 +288,12 @@ impl Examined {
         advance: &mut dyn FnMut(u64),
     ) -> Result<(), StorageError> {
         let segments = self.known_segments();
-        let live = |id| segments.as_ref().is_none_or(|segments| segment::locate(segments, id).is_some());
         let dead = catalog.dead().collect::<Result<HashSet<ImageId>, _>>()?;
+        // Where it is not known which images there are, those that are not known to have died.
+        let live = |id| match &segments {
+            Some(segments) => segment::locate(segments, id).is_some(),
+            None => !dead.contains(&id),
+        };
         let (mut unread, mut left_over, mut unmapped) = Default::default();
         let mut found = 0;
         for entry in catalog.records() {
