@@ -186,6 +186,11 @@ pub struct IndexArgs {
     #[arg(long, value_name = "FILE")]
     pub captions: Option<PathBuf>,
 
+    /// What is known of the images, to filter by: CSV or TSV with a heading (the file name first), or JSON Lines. Attributes that the
+    /// file does not speak of are kept.
+    #[arg(long, value_name = "FILE")]
+    pub attributes: Option<PathBuf>,
+
     /// How vectors are searched: auto, auto:BYTES, flat, hnsw, hnsw:M:EFCONSTRUCTION or faiss:FACTORY (such as faiss:HNSW32).
     /// Set when the index is made and kept in it; `auto` chooses by size, within BYTES (such as auto:4G) or half of the machine's
     /// memory.
@@ -219,8 +224,24 @@ where
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
+/// What a filter may say: the module documentation of `storage/src/filter/mod.rs`, for a terminal.
+const FILTERS: &str = "\
+Filters:
+  camera:canon                        the value as a whole; case does not matter
+  caption:dog   caption:\"red car\"     a word, or words in a row, of a caption
+  uri:/photos/2020*                   a value that starts so
+  width:>=1000   width:[800 TO 1600}  a range: [ ] with its ends, { } without, * for no end; <, <=, >, >=
+  taken:2020-05-17                    a day (UTC), also as the end of a range
+  taken:\"2020-05-17T12:00:00Z\"       a moment (RFC 3339); in quotes outside ranges
+  camera: IN [canon \"sony a7\"]       any of these
+  taken:*                             images that have the attribute at all
+  AND, OR, NOT, ( )                   in capitals; AND binds tighter than OR
+A value with a space or any of : ( ) [ ] { } ^ ' in it is written in double quotes. Names: uri, width, height, bytes, modified,
+caption, and what `pictor inspect --attributes` lists.";
+
 /// `pictor search`.
 #[derive(Debug, Args)]
+#[command(after_long_help = FILTERS, after_help = "--help explains the filters too.")]
 pub struct SearchArgs {
     /// What to look for, in plain words (quotes are optional).
     #[arg(value_name = "QUERY")]
@@ -245,6 +266,10 @@ pub struct SearchArgs {
     /// or both (hybrid: reciprocal rank fusion).
     #[arg(long, default_value_t = Mode::Vector, value_parser = names::<Mode>(&["vector", "text", "hybrid"]))]
     pub mode: Mode,
+
+    /// Find only images of which this is true, such as 'camera:canon AND width:>=1000' (the grammar is below).
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
 
     /// Search effort: efSearch of an HNSW index, nprobe of an IVF index. More finds more and takes longer.
     #[arg(long, value_name = "N")]

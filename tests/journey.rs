@@ -90,6 +90,38 @@ fn captions_are_found_by_their_words() {
 }
 
 #[test]
+fn attributes_are_read_kept_and_filtered_by() {
+    let desk = Desk::with_photos(6);
+    let csv = "file,camera,iso,taken\nphoto-01.jpg,Canon EOS,100,2020-05-17\nphoto-02.jpg,Nikon,200.5,2021-01-01\nphoto-03.png,Canon EOS,,\n";
+    std::fs::write(desk.path("known.csv"), csv).unwrap();
+    let report = desk.json("index photos --index idx --attributes known.csv");
+    assert_eq!((&report["indexed"], &report["attributed"]), (&6.into(), &3.into()));
+    let search = |filter: &str| {
+        let line = ["search", "--index", "idx", "--json", "--filter", filter, "a red car"];
+        let answer = crate::support::Run(desk.command(line).output().unwrap()).succeeded().json();
+        let mut found = names(&answer);
+        found.sort();
+        assert_eq!(answer["matches"], found.len());
+        found
+    };
+    assert_eq!(search("camera:\"canon eos\""), ["photo-01.jpg", "photo-03.png"]);
+    assert_eq!(search("iso:[100 TO 200.5]"), ["photo-01.jpg", "photo-02.jpg"]);
+    assert_eq!(search("taken:<2020-12-31 AND width:>0"), ["photo-01.jpg"]);
+    assert_eq!(search("NOT camera:* AND iso:200.5 OR iso:100"), ["photo-01.jpg"]);
+
+    // Other bytes keep them; another file adds to them; nothing is encoded for it.
+    desk.photo("photo-01.jpg", 60);
+    std::fs::write(desk.path("more.jsonl"), "{\"image\": \"photo-01.jpg\", \"stars\": 5, \"iso\": null}\n")
+        .unwrap();
+    let report = desk.json("index photos --index idx --attributes more.jsonl");
+    assert_eq!((&report["indexed"], &report["unchanged"]), (&1.into(), &5.into()));
+    assert_eq!(search("stars:5 AND camera:canon*"), ["photo-01.jpg"]);
+    assert_eq!(search("iso:*"), ["photo-02.jpg"]);
+    let text = desk.run("search --index idx --filter stars:5 a red car").succeeded().stdout();
+    assert!(text.contains("1 of 6 images match") && text.contains("camera Canon EOS, stars 5"), "{text}");
+}
+
+#[test]
 fn every_index_kind_gives_the_same_ranking_here() {
     let desk = Desk::with_photos(24);
     let mut rankings = Vec::new();

@@ -32,6 +32,29 @@ fn a_query_that_asks_nothing() {
 }
 
 #[test]
+fn a_filter_that_cannot_be_meant() {
+    let desk = Desk::with_photos(2);
+    std::fs::write(desk.path("known.tsv"), "file\tstars\nphoto-00.png\t3\n").unwrap();
+    desk.json("index photos --index idx --attributes known.tsv");
+    let search = |filter: &str| {
+        let line = ["search", "--index", "idx", "--filter", filter, "dogs"];
+        crate::support::Run(desk.command(line).output().unwrap())
+    };
+    search("sters:3").exited(2).complains(&["no image has the attribute 'sters'", "stars", "caption"]);
+    search("stars:three").exited(2).complains(&["'stars' holds numbers", "'three'"]);
+    search("stars:3 dogs").exited(2).complains(&["AND or OR"]);
+    search("(stars:3").exited(2).complains(&["not closed"]);
+    search("").exited(0);
+    let none = search("stars:>3").exited(1);
+    assert!(none.stdout().contains("no image matches the filter"), "{}", none.stdout());
+
+    std::fs::write(desk.path("bad.csv"), "file,stars\nphoto-00.png\n").unwrap();
+    desk.run("index photos --index idx --attributes bad.csv").exited(2).complains(&["bad.csv", "line 2"]);
+    std::fs::write(desk.path("bad.csv"), "file,width\nphoto-00.png,1\n").unwrap();
+    desk.run("index photos --index idx --attributes bad.csv").exited(2).complains(&["'width'", "rename"]);
+}
+
+#[test]
 fn a_damaged_index_is_named_not_believed() {
     for (file, what) in
         [("manifest.json", "manifest.json"), ("vectors.bin", "vectors.bin"), ("ids.bin", "ids.bin")]

@@ -262,9 +262,13 @@ impl VectorIndex for Faiss {
         let candidates = k.saturating_mul(per_hit).min(self.rows.len());
         let mut effort = self.knob.effort(opts.effort, candidates);
         if let (Knob::Nprobe { nlist }, Some(_)) = (self.knob, opts.allow) {
-            // The k nearest of a tenth of the rows are spread over as many lists as the 10 k nearest of all.
-            effort = (effort * self.rows.len()).div_ceil(allowed.max(1));
-            if 2 * effort >= nlist {
+            // The allowed rows may be in any list, however far: by default none is left out. Whoever says how many to probe gets as
+            // many more as the filter leaves rows out.
+            effort = match opts.effort {
+                None => nlist,
+                Some(_) => (effort * self.rows.len()).div_ceil(allowed.max(1)),
+            };
+            if effort >= nlist && self.candidates_per_hit == 1 {
                 return scan();
             }
         }

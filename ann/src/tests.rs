@@ -161,7 +161,7 @@ fn filters_near_and_far_keep_their_recall() {
     let rows: Vec<f32> = (0..n).flat_map(|_| around(1.0, 0.15)).collect();
     let rows = halves(dim, rows.into_iter());
     let queries: Vec<Vec<f32>> = (0..12).map(|_| around(-1.0, 0.15)).collect();
-    for text in ["faiss:HNSW16", "hnsw:12:100", "faiss:IVF64,Flat", "faiss:IVF128,PQ16np", "faiss:SQ8"] {
+    for text in ["faiss:HNSW16", "hnsw:12:100", "faiss:IVF256,Flat", "faiss:IVF256,PQ16np", "faiss:SQ8"] {
         let index = built(&kind(text), &rows, dir.path()).unwrap();
         for share in [0.5, 0.1, 0.01, 0.001, 0.0001] {
             let keep = (share * n as f64).ceil() as usize;

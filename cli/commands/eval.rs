@@ -148,7 +148,7 @@ fn through_index(
         .into_par_iter()
         .map(|t| {
             let text = texts.row(t).context("fewer text vectors than captions, this is a bug")?;
-            let hits = snapshot.search_vectors(text, 10, effort)?;
+            let hits = snapshot.search_vectors(text, 10, effort, None)?;
             Ok(hits.iter().map(|hit| place.get(&hit.id).copied().unwrap_or(usize::MAX)).collect())
         })
         .collect::<anyhow::Result<_>>()?;

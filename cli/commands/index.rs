@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pictor_core::Encoder;
-use pictor_indexer::{Captions, IndexOptions, IndexReport};
+use pictor_indexer::{AttributeFile, Captions, IndexOptions, IndexReport};
 use pictor_storage::Store;
 use serde::Serialize;
 
@@ -25,6 +25,7 @@ struct Indexed {
 
 pub fn run(args: IndexArgs, output: &Output) -> anyhow::Result<Outcome> {
     let captions = args.captions.as_deref().map(Captions::read).transpose()?;
+    let attributes = args.attributes.as_deref().map(AttributeFile::read).transpose()?;
     pictor_indexer::check_sources(&args.sources, &args.index.index)?;
     let encoder = wiring::encoder(&args.model, args.decode.options(), output)?;
     let store = wiring::open_or_create(&args.index.index, args.index_kind.as_ref(), encoder.spec())?;
@@ -32,6 +33,7 @@ pub fn run(args: IndexArgs, output: &Output) -> anyhow::Result<Outcome> {
         batch: wiring::batch(args.batch, &encoder),
         prepare_threads: args.model.runtime.placement.threads,
         captions,
+        attributes,
         prune: args.prune,
         max_file_bytes: args.decode.max_file_size,
         ..IndexOptions::default()
@@ -67,6 +69,9 @@ fn describe(report: &IndexReport, args: &IndexArgs) -> String {
     if args.captions.is_some() && report.captioned < report.found {
         text += &format!("{} of {} files have captions\n", count(report.captioned), count(report.found));
     }
+    if args.attributes.is_some() && report.attributed < report.found {
+        text += &format!("{} of {} files have attributes\n", count(report.attributed), count(report.found));
+    }
     if report.cancelled {
         text += "stopped early; run the same command again to go on\n";
     }
@@ -76,8 +81,8 @@ fn describe(report: &IndexReport, args: &IndexArgs) -> String {
         count(report.unchanged),
         count(report.skipped.len() as u64)
     );
-    if report.updated_captions > 0 {
-        text += &format!(", {} with new captions", count(report.updated_captions));
+    if report.updated > 0 {
+        text += &format!(", {} with new captions or attributes", count(report.updated));
     }
     if report.removed > 0 {
         text += &format!(", {} removed", count(report.removed));

@@ -24,6 +24,7 @@ pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
         let request = SearchRequest {
             text: text.clone(),
             image: image.clone(),
+            filter: args.filter.clone(),
             mode: args.mode,
             k: args.k,
             effort: args.effort,
@@ -80,23 +81,33 @@ fn table(response: &SearchResponse) -> String {
     let mut text = String::new();
     for hit in &response.hits {
         text += &format!("{:>4}  {:>7.4}  {}\n", hit.rank, hit.score, hit.uri);
+        if !hit.attributes.is_empty() {
+            let said: Vec<_> = hit.attributes.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            text += &format!("               {}\n", said.join(", "));
+        }
         if let Some(explanation) = &hit.explain {
             text += &format!("               {}\n", evidence("cosine", explanation.vector));
             text += &format!("               {}\n", evidence("BM25", explanation.text));
         }
     }
     if response.hits.is_empty() {
-        text += "nothing found\n";
+        text += match response.matches {
+            Some(0) => "nothing found: no image matches the filter\n",
+            _ => "nothing found\n",
+        };
     }
     let t = &response.timings_ms;
-    text += &format!(
-        "{} images, {:.1} ms (encode {:.1}, retrieve {:.1}, hydrate {:.1})\n",
-        count(response.images as u64),
-        t.total,
-        t.encode,
-        t.retrieve,
-        t.hydrate
-    );
+    text += &match response.matches {
+        None => format!("{} images", count(response.images as u64)),
+        Some(matches) => {
+            format!("{} of {} images match", count(matches as u64), count(response.images as u64))
+        }
+    };
+    text += &format!(", {:.1} ms (encode {:.1}, ", t.total, t.encode);
+    if response.matches.is_some() {
+        text += &format!("filter {:.1}, ", t.filter);
+    }
+    text += &format!("retrieve {:.1}, hydrate {:.1})\n", t.retrieve, t.hydrate);
     text
 }
 

@@ -7,6 +7,7 @@
 //! What never lives here: I/O, threads, a heavy dependency. A type belongs in this crate when at least two others need it;
 //! otherwise it stays with the code that owns its invariant.
 
+mod attributes;
 mod captions;
 mod embedding;
 mod encoder;
@@ -16,6 +17,7 @@ mod size;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use attributes::{AttributeEntry, AttributesError, BUILT_IN_ATTRIBUTES, parse_attributes};
 pub use captions::{CaptionEntry, CaptionsError, parse_captions};
 pub use embedding::{EmbeddingBatch, EmbeddingError, UNIT_TOLERANCE, dot};
 pub use encoder::{

@@ -79,7 +79,7 @@ pub type Attributes = BTreeMap<String, Attribute>;
 
 /// The value of an attribute. As JSON it is the plain value.
 ///
-/// A date is a text in RFC 3339 (`2024-05-01T12:00:00Z`), which filters compare as a point in time.
+/// A text that is a date, in RFC 3339 (`2024-05-01T12:00:00Z`) or as a day (`2024-05-01`), is compared as one by filters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Attribute {
@@ -91,6 +91,17 @@ pub enum Attribute {
     Float(f64),
     /// Anything else.
     Text(String),
+}
+
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Text(value) => value.fmt(f),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use pictor_core::{CaptionsError, EncodeError, Generation};
+use pictor_core::{AttributesError, CaptionsError, EncodeError, Generation};
 use pictor_storage::StorageError;
 use thiserror::Error;
 
@@ -63,6 +63,18 @@ pub enum IndexError {
         /// Where and why.
         #[source]
         source: CaptionsError,
+    },
+    /// The attribute file cannot be read.
+    #[error(transparent)]
+    ReadAttributes(io::Error),
+    /// The attribute file is not one.
+    #[error("{} is not an attribute file that Pictor reads (CSV or TSV with a heading, or JSON Lines)", path.display())]
+    Attributes {
+        /// The attribute file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: AttributesError,
     },
     /// The model refused a whole batch and every image of it alone, so it is the model that fails, not an image.
     #[error(

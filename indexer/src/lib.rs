@@ -45,4 +45,4 @@ pub use import::{ImportOptions, ImportReport, ImportSource, import};
 pub use pipeline::{IndexOptions, MAX_FILE_BYTES, check_sources, index};
 pub use progress::{Progress, ProgressState, StageTimes};
 pub use report::IndexReport;
-pub use source::{Asset, Captions, IMAGE_EXTENSIONS};
+pub use source::{Asset, AttributeFile, Captions, IMAGE_EXTENSIONS};

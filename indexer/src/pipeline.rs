@@ -31,7 +31,7 @@ use pictor_storage::Store;
 
 use crate::progress::Counters;
 use crate::source::Sources;
-use crate::{Captions, IndexError, IndexReport, Progress};
+use crate::{AttributeFile, Captions, IndexError, IndexReport, Progress};
 
 mod coordinate;
 mod encode;
@@ -56,6 +56,8 @@ pub struct IndexOptions {
     pub commit_every: usize,
     /// Captions to attach. Without them, images keep the captions that the index has.
     pub captions: Option<Captions>,
+    /// Attributes to attach. Without them, images keep the attributes that the index has.
+    pub attributes: Option<AttributeFile>,
     /// Delete records of images that lay in one of the source folders and are gone from disk. Off by default, because an
     /// unplugged disk looks the same as an emptied folder.
     pub prune: bool,
@@ -74,6 +76,7 @@ impl Default for IndexOptions {
             prepare_threads: 0,
             commit_every: 20_000,
             captions: None,
+            attributes: None,
             prune: false,
             max_file_bytes: MAX_FILE_BYTES,
         }
@@ -192,8 +195,9 @@ pub fn index(
         found: finished.found,
         indexed,
         unchanged: counters.unchanged.load(Relaxed),
-        updated_captions: counters.updated_captions.load(Relaxed),
+        updated: counters.updated.load(Relaxed),
         captioned: finished.captioned,
+        attributed: finished.attributed,
         skipped: finished.skipped,
         removed: finished.removed,
         generation: finished.generation,

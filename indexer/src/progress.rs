@@ -25,7 +25,7 @@ impl Progress for () {
 pub struct ProgressState {
     /// Files in the sources, once they are counted (which goes on beside the work).
     pub found: Option<u64>,
-    /// Files dealt with: `indexed + unchanged + updated captions + skipped`.
+    /// Files dealt with: `indexed + unchanged + updated + skipped`.
     pub done: u64,
     /// Images encoded and written.
     pub indexed: u64,
@@ -86,7 +86,7 @@ pub(crate) struct Counters {
     pub found: OnceLock<u64>,
     pub indexed: AtomicU64,
     pub unchanged: AtomicU64,
-    pub updated_captions: AtomicU64,
+    pub updated: AtomicU64,
     pub skipped: AtomicU64,
     pub bytes: AtomicU64,
     pub encoded: AtomicU64,
@@ -102,7 +102,7 @@ pub(crate) struct Counters {
 impl Counters {
     pub fn state(&self, prepare_threads: usize) -> ProgressState {
         let [indexed, unchanged, updated, skipped] =
-            [&self.indexed, &self.unchanged, &self.updated_captions, &self.skipped].map(|n| n.load(Relaxed));
+            [&self.indexed, &self.unchanged, &self.updated, &self.skipped].map(|n| n.load(Relaxed));
         ProgressState {
             found: self.found.get().copied(),
             done: indexed + unchanged + updated + skipped,

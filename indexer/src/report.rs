@@ -8,7 +8,7 @@ use crate::StageTimes;
 
 /// What [`crate::index`] did. As JSON, it is what `pictor index --json` prints.
 ///
-/// Unless the job was cancelled, `found = indexed + unchanged + updated_captions + skipped.len()`.
+/// Unless the job was cancelled, `found = indexed + unchanged + updated + skipped.len()`.
 #[derive(Clone, Debug, Serialize)]
 pub struct IndexReport {
     /// Image files found in the sources, each counted once however often it is reached; those that could not be used included.
@@ -17,10 +17,12 @@ pub struct IndexReport {
     pub indexed: u64,
     /// Files that the index already had with the same bytes.
     pub unchanged: u64,
-    /// Of files that the index already had with the same bytes, those that got other captions.
-    pub updated_captions: u64,
+    /// Of files that the index already had with the same bytes, those that got other captions or attributes.
+    pub updated: u64,
     /// Files found that the caption file names; 0 without one. Far below `found` means that the names do not match.
     pub captioned: u64,
+    /// Files found that the attribute file names; 0 without one.
+    pub attributed: u64,
     /// Files that could not be indexed, and why. This list is the one thing that grows with the corpus, by its bad files.
     pub skipped: Vec<Skipped>,
     /// Records deleted because their files are gone (only with `prune`).

@@ -40,15 +40,17 @@ impl Engine {
     /// 1. checks the request;
     /// 2. takes a snapshot, which the rest of the way stays on;
     /// 3. encodes text and image, once each, unless the mode is text alone;
-    /// 4. asks the retrievers of the mode, side by side;
-    /// 5. fuses their rankings, if there is more than one, and keeps the best `k`;
-    /// 6. reads the records of those, and explains them on request.
+    /// 4. finds what the filter matches;
+    /// 5. asks the retrievers of the mode, side by side, for the best of that;
+    /// 6. fuses their rankings, if there is more than one, and keeps the best `k`;
+    /// 7. reads the records of those, and explains them on request.
     ///
     /// # Errors
     /// [`QueryError`]; the request, the query image, the model or the index is at fault, and the variant says which.
     pub fn search(&self, request: &SearchRequest) -> Result<SearchResponse, QueryError> {
         let start = Instant::now();
         let text = parse::check(request)?;
+        let filter = parse::filter(request)?;
         let snapshot = self.snapshot()?;
 
         let mut lap = Lap(Instant::now());
@@ -56,8 +58,11 @@ impl Engine {
             Mode::Text => None,
             Mode::Vector | Mode::Hybrid => Some(self.query_vector(text, request, &snapshot)?),
         };
-        let query = PreparedQuery { text, vector, effort: request.effort };
         let encode = lap.next();
+
+        let matches = filter.as_ref().map(|filter| snapshot.count_matches(filter)).transpose()?;
+        let query = PreparedQuery { text, vector, effort: request.effort, filter };
+        let filter = lap.next();
 
         // One more than wanted when one of them is the query itself.
         let wanted = request.k + usize::from(request.like.is_some());
@@ -76,8 +81,10 @@ impl Engine {
         let hits = hydrate::hydrate(&hits, &snapshot, evidence)?;
         let hydrate = lap.next();
 
-        let timings_ms = Timings { encode, retrieve, fuse, hydrate, total: milliseconds(start.elapsed()) };
-        Ok(SearchResponse { hits, timings_ms, generation: snapshot.generation(), images: snapshot.len() })
+        let total = milliseconds(start.elapsed());
+        let timings_ms = Timings { encode, filter, retrieve, fuse, hydrate, total };
+        let (generation, images) = (snapshot.generation(), snapshot.len());
+        Ok(SearchResponse { hits, timings_ms, generation, images, matches })
     }
 
     /// The newest commit, once it is sure that its vectors can be compared with the encoder's: while an engine lives, its index can

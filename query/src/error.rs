@@ -1,7 +1,7 @@
 //! Why a request has no answer, by what the caller can do about it.
 
 use pictor_core::{DecodeError, EmbeddingError, EncodeError, ImageId};
-use pictor_storage::StorageError;
+use pictor_storage::{FilterError, StorageError};
 use thiserror::Error;
 
 use crate::{MAX_EFFORT, MAX_K, MAX_TEXT_CHARS, Mode};
@@ -37,6 +37,9 @@ pub enum QueryError {
     /// Text and image point in opposite directions, so their mean has none.
     #[error("text and image cancel each other out; search with one of them")]
     NoDirection(#[source] EmbeddingError),
+    /// The filter cannot be read, or cannot be meant for this index.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// The query image cannot be read.
     #[error("the query image cannot be read; give a JPEG, PNG, WebP, GIF or BMP file")]
     Decode(#[from] DecodeError),
@@ -45,10 +48,20 @@ pub enum QueryError {
     Encode(#[from] EncodeError),
     /// The index could not be read, or was made with another model.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Storage(StorageError),
     /// A hit has no record: the index contradicts itself (invariant I1).
     #[error(
         "image {0} was found but has no record, so the index is damaged; index again into a new directory"
     )]
     MissingRecord(ImageId),
+}
+
+impl From<StorageError> for QueryError {
+    /// A filter that the index cannot answer is the caller's to mend, everything else is not.
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Filter(error) => Self::Filter(error),
+            error => Self::Storage(error),
+        }
+    }
 }

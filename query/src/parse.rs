@@ -1,5 +1,7 @@
 //! Which requests can be answered: limits, and what each mode needs. Pure, and done before anything costs time.
 
+use pictor_storage::Filter;
+
 use crate::{Mode, QueryError, SearchRequest};
 
 /// Most hits of one answer. Every hit is a record read and shown; whoever wants a whole index reads the index.
@@ -40,6 +42,15 @@ pub(crate) fn check(request: &SearchRequest) -> Result<Option<&str>, QueryError>
         Mode::Text if has_image => Err(QueryError::ImageInTextMode),
         _ => Ok(text),
     }
+}
+
+/// The request's filter; `None` when there is none to speak of.
+///
+/// # Errors
+/// [`QueryError::Filter`] when it is not of the grammar.
+pub(crate) fn filter(request: &SearchRequest) -> Result<Option<Filter>, QueryError> {
+    let text = request.filter.as_deref().filter(|text| !text.trim().is_empty());
+    Ok(text.map(str::parse).transpose()?)
 }
 
 #[cfg(test)]

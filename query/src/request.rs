@@ -55,6 +55,9 @@ pub struct SearchRequest {
     pub image: Option<Vec<u8>>,
     /// An image of the index, compared by its stored vector and left out of the answer: "more like this".
     pub like: Option<ImageId>,
+    /// Which images may be found, in the grammar of [`Filter`](pictor_storage::Filter), such as `camera:canon AND width:>=1000`.
+    /// Blank counts as absent.
+    pub filter: Option<String>,
     /// What decides the ranking.
     pub mode: Mode,
     /// Most hits wanted, 1 to [`crate::MAX_K`].
@@ -68,14 +71,23 @@ pub struct SearchRequest {
 
 impl Default for SearchRequest {
     fn default() -> Self {
-        Self { text: None, image: None, like: None, mode: Mode::Vector, k: 10, effort: None, explain: false }
+        Self {
+            text: None,
+            image: None,
+            like: None,
+            filter: None,
+            mode: Mode::Vector,
+            k: 10,
+            effort: None,
+            explain: false,
+        }
     }
 }
 
 /// The answer to a [`SearchRequest`], all of it from one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SearchResponse {
-    /// Best first; equal scores by ascending id. At most `k`, fewer when the index has no more to offer.
+    /// Best first; equal scores by ascending id. At most `k`, fewer when the index, or the filter, has no more to offer.
     pub hits: Vec<RankedHit>,
     /// Where the time went.
     pub timings_ms: Timings,
@@ -83,6 +95,9 @@ pub struct SearchResponse {
     pub generation: Generation,
     /// Images in it.
     pub images: usize,
+    /// Images that the filter matches; absent when there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matches: Option<usize>,
 }
 
 /// One image of an answer.
@@ -117,6 +132,8 @@ pub struct RankedHit {
 pub struct Timings {
     /// Query text and image to one vector; 0 when the mode needs none.
     pub encode: f64,
+    /// Which images the filter matches; 0 without one, next to 0 when the same was asked before.
+    pub filter: f64,
     /// The ranked lists.
     pub retrieve: f64,
     /// Their combination.

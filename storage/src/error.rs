@@ -7,6 +7,7 @@ use pictor_ann::AnnError;
 use pictor_core::{EmbeddingError, EncoderSpec, ImageId};
 use thiserror::Error;
 
+use crate::FilterError;
 use crate::segment::NEIGHBORS;
 
 /// The cause of an error inside RocksDB or tantivy, whose own types stay inside this crate.
@@ -129,6 +130,9 @@ pub enum StorageError {
         /// The record's uri.
         received: String,
     },
+    /// A filter cannot be read, or cannot be meant for this index.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// An index kind cannot be built or searched as asked.
     #[error(transparent)]
     Ann(AnnError),

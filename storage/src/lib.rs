@@ -44,8 +44,9 @@
 //! writer.commit()?;
 //!
 //! let snapshot = store.snapshot()?;
-//! assert_eq!(snapshot.search_vectors(&encoder.vector(b"dog"), 10, None)?[0].id, dog);
-//! assert_eq!(snapshot.search_text("running dogs", 10)?[0].id, dog);
+//! assert_eq!(snapshot.search_vectors(&encoder.vector(b"dog"), 10, None, None)?[0].id, dog);
+//! assert_eq!(snapshot.search_text("running dogs", 10, None)?[0].id, dog);
+//! assert_eq!(snapshot.count_matches(&"width:>=640 AND caption:dog".parse()?)?, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -55,10 +56,12 @@ mod describe;
 mod directory;
 mod error;
 mod failpoint;
+mod filter;
 mod kind_choice;
 mod layout;
 mod lock;
 mod manifest;
+mod matches;
 mod memory;
 mod merge;
 mod merging;
@@ -77,6 +80,7 @@ mod writer;
 pub use catalog::Skipped;
 pub use describe::{Description, SegmentBytes, SegmentDescription, StoreBytes};
 pub use error::{Cause, StorageError};
+pub use filter::{Filter, FilterError, MAX_FILTER_CHARS, MAX_NESTING};
 pub use kind_choice::KindChoice;
 pub use manifest::FORMAT_VERSION;
 pub use memory::Memory;
@@ -84,5 +88,6 @@ pub use pictor_ann::Dtype;
 pub use repair::{Repair, repair};
 pub use snapshot::Snapshot;
 pub use store::Store;
+pub use text::AttributeDescription;
 pub use verify::{Finding, Part, Remedy, Verification, verify};
 pub use writer::Writer;

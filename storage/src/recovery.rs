@@ -56,13 +56,13 @@ pub(crate) fn run(layout: &Layout, lock: WriterLock) -> Result<Recovered, Storag
     Ok(Recovered { manifest, segments, catalog, text, next_id, lock })
 }
 
-/// For a reader that found the text index at generation `text`: recovers when that is not where the manifest is and nobody
-/// is writing. False when nothing had to or could be done.
+/// For a reader that found the text index at generation `text`, or could not open it: recovers when that is not where the
+/// manifest is and nobody is writing. False when nothing had to or could be done.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn try_run(layout: &Layout, text: Generation) -> Result<bool, StorageError> {
-    if Manifest::parse(layout.root(), &Manifest::read(layout.root())?)?.generation == text {
+pub(crate) fn try_run(layout: &Layout, text: Option<Generation>) -> Result<bool, StorageError> {
+    if Some(Manifest::parse(layout.root(), &Manifest::read(layout.root())?)?.generation) == text {
         return Ok(false);
     }
     match WriterLock::take(layout.root()) {
@@ -81,8 +81,13 @@ fn recover_text(
     let path = layout.text();
     let opened = TextIndex::open(&path).and_then(|text| Ok((text.generation()?, text)));
     let text = match opened {
-        Ok((generation, text)) if generation == manifest.generation => return Ok(text),
-        Ok((_, text)) => text,
+        Ok((generation, text)) => {
+            text.collect_garbage()?;
+            if generation == manifest.generation {
+                return Ok(text);
+            }
+            text
+        }
         // Damaged, gone, or of another tantivy: it holds nothing that the catalog does not.
         Err(_) => new_text(layout)?,
     };

@@ -12,10 +12,12 @@ use pictor_ann::{RowSet, SearchOptions, VectorIndex};
 use pictor_core::{EncoderSpec, Generation, Hit, ImageId, ImageRecord};
 
 use crate::catalog::{Catalog, Skipped};
+use crate::filter::{Filter, FilterError};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
+use crate::matches::{MatchCache, Matches};
 use crate::segment::{self, Segment};
-use crate::text::{TextIndex, TextSearcher};
+use crate::text::{AttributeDescription, TextIndex, TextSearcher};
 use crate::{StorageError, recovery};
 
 /// The index as of one generation. Shared by any number of threads.
@@ -27,6 +29,7 @@ pub struct Snapshot {
     neighbors: Vec<Neighbors>,
     catalog: OnceLock<Catalog>,
     text: OnceLock<TextView>,
+    matches: MatchCache,
 }
 
 struct Neighbors {
@@ -63,8 +66,9 @@ impl Snapshot {
             neighbors.push(Neighbors { index, allow });
             segments.push(segment);
         }
-        let (catalog, text) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { layout: layout.clone(), manifest, segments: segments.into(), neighbors, catalog, text })
+        let (catalog, text, matches) = (OnceLock::new(), OnceLock::new(), MatchCache::default());
+        let segments = segments.into();
+        Ok(Self { layout: layout.clone(), manifest, segments, neighbors, catalog, text, matches })
     }
 
     fn find_segment(&self, name: &str) -> Option<(&Segment, &Neighbors)> {
@@ -103,21 +107,29 @@ impl Snapshot {
         ids
     }
 
-    /// The `min(k, len)` images nearest to `query`, a unit vector of the index's dimension, by inner product (cosine), best
-    /// first, equal scores by ascending id. `effort` is that of [`SearchOptions`], and applies to each segment.
+    /// The `min(k, images to choose from)` images nearest to `query`, a unit vector of the index's dimension, by inner product
+    /// (cosine), best first, equal scores by ascending id. `effort` is that of [`SearchOptions`], and applies to each segment.
+    /// With a filter, the images that it matches are those to choose from.
     ///
     /// # Errors
-    /// [`StorageError::Dimension`], and [`StorageError::Ann`] for a query that is not finite.
+    /// [`StorageError::Dimension`], [`StorageError::Ann`] for a query that is not finite, and those of
+    /// [`count_matches`](Self::count_matches).
     pub fn search_vectors(
         &self,
         query: &[f32],
         k: usize,
         effort: Option<usize>,
+        filter: Option<&Filter>,
     ) -> Result<Vec<Hit>, StorageError> {
         check_dim(&self.manifest.encoder, query)?;
+        let matches = filter.map(|filter| self.matches(filter)).transpose()?;
         let mut hits = vec![];
-        for (segment, neighbors) in self.segments.iter().zip(&self.neighbors) {
-            let options = SearchOptions { effort, allow: neighbors.allow.as_ref() };
+        for (i, (segment, neighbors)) in self.segments.iter().zip(&self.neighbors).enumerate() {
+            let allow = match &matches {
+                Some(matches) => Some(matches.rows(i)),
+                None => neighbors.allow.as_ref(),
+            };
+            let options = SearchOptions { effort, allow };
             let ids = segment.rows.ids();
             let found = neighbors.index.search(query, k, &options)?;
             hits.extend(found.iter().map(|n| Hit::new(ImageId(ids[n.row as usize]), n.score)));
@@ -128,17 +140,88 @@ impl Snapshot {
     }
 
     /// The `k` best images for the words of `query` by BM25 over captions (stemmed as English) and file names, any word
-    /// counting, best first, equal scores by ascending id. Images without any of the words are not hits.
+    /// counting, best first, equal scores by ascending id. Images without any of the words are not hits, nor are those that the
+    /// filter, if there is one, does not match.
     ///
     /// Every string is a query; there is no syntax to get wrong.
     ///
     /// # Errors
-    /// [`StorageError::Text`] when the text index cannot be read.
-    pub fn search_text(&self, query: &str, k: usize) -> Result<Vec<Hit>, StorageError> {
+    /// [`StorageError::Text`] when the text index cannot be read, and those of [`count_matches`](Self::count_matches).
+    pub fn search_text(
+        &self,
+        query: &str,
+        k: usize,
+        filter: Option<&Filter>,
+    ) -> Result<Vec<Hit>, StorageError> {
         let text = self.text()?;
+        let matches = filter.map(|filter| self.matches(filter)).transpose()?;
+        let needs_look = matches.is_some() || text.generation != self.generation();
         let segments = self.segments.clone();
-        let visible = move |id| segment::locate(&segments, ImageId(id)).is_some();
-        text.searcher.search(query, k, (text.generation != self.generation()).then_some(visible))
+        let visible = move |id| match segment::locate(&segments, ImageId(id)) {
+            None => false,
+            Some((i, row)) => matches.as_ref().is_none_or(|matches| matches.rows(i).contains(row)),
+        };
+        text.searcher.search(query, k, needs_look.then_some(visible))
+    }
+
+    /// Number of images that a filter matches. The answer is kept, so that searching with the same filter costs no second
+    /// evaluation.
+    ///
+    /// # Errors
+    /// [`StorageError::Filter`] for a name that no image has, or a value that the attribute's values cannot be compared with;
+    /// [`StorageError::Text`] when the text index cannot be read.
+    pub fn count_matches(&self, filter: &Filter) -> Result<usize, StorageError> {
+        Ok(self.matches(filter)?.len())
+    }
+
+    /// The attributes that images have, by name: what filters can compare.
+    ///
+    /// # Errors
+    /// [`StorageError::Text`] when the text index cannot be read.
+    pub fn attributes(&self) -> Result<Vec<AttributeDescription>, StorageError> {
+        self.text()?.searcher.attributes(|id| self.contains(ImageId(id)))
+    }
+
+    fn matches(&self, filter: &Filter) -> Result<Arc<Matches>, StorageError> {
+        if let Some(matches) = self.matches.get(filter) {
+            return Ok(matches);
+        }
+        let found = self.text()?.searcher.matching(filter).map_err(|error| self.named(error))?;
+        let matches = Arc::new(Matches::new(&self.segments, &found));
+        if matches.is_empty() {
+            self.check_names(filter)?;
+        }
+        self.matches.insert(filter.clone(), matches.clone());
+        Ok(matches)
+    }
+
+    /// Whether every name of a filter is one that some image has: tantivy also knows those of images that are gone.
+    fn check_names(&self, filter: &Filter) -> Result<(), StorageError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let known = self.attributes()?;
+        let is_known = |name: &str| name == "caption" || known.iter().any(|attribute| attribute.name == name);
+        match filter.0.tests().into_iter().find(|(name, _)| !is_known(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(self.named(FilterError::UnknownAttribute { name: name.into(), known: Vec::new() }.into()))
+            }
+        }
+    }
+
+    /// The same error; one of a name that no image has also says which names there are.
+    fn named(&self, error: StorageError) -> StorageError {
+        let StorageError::Filter(FilterError::UnknownAttribute { name, .. }) = error else { return error };
+        match self.attributes() {
+            Err(error) => error,
+            Ok(attributes) => {
+                let mut known: Vec<String> = attributes.into_iter().map(|known| known.name).collect();
+                known.push("caption".into());
+                known.sort_unstable();
+                FilterError::UnknownAttribute { name, known }.into()
+            }
+        }
     }
 
     /// What is known of an image; `None` for one the snapshot does not show.
@@ -230,12 +313,14 @@ impl Snapshot {
         if let Some(text) = self.text.get() {
             return Ok(text);
         }
-        let mut view = self.open_text()?;
-        // Another generation: a writer is at work, or one died between its commits and left images out that are not gone.
-        // In the second case nobody holds its lock.
-        if view.generation != self.generation() && recovery::try_run(&self.layout, view.generation)? {
-            view = self.open_text()?;
+        let mut view = self.open_text();
+        // Another generation: a writer is at work, or one died between its commits and left images out that are not gone. Not to
+        // be opened: damaged, or made by another version. When nobody writes, it can be made again.
+        let generation = view.as_ref().ok().map(|view| view.generation);
+        if generation != Some(self.generation()) && recovery::try_run(&self.layout, generation)? {
+            view = self.open_text();
         }
+        let view = view?;
         Ok(self.text.get_or_init(|| view))
     }
 

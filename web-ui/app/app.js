@@ -1,10 +1,10 @@
 // The page of `pictor serve`: one search box, one grid. No framework and no build step; what it knows of a search is in the
-// address (?q=, mode=, like=), so that links and the back button work. An image that was dropped in has no address: it is
+// address (?q=, mode=, like=, filter=), so that links and the back button work. An image that was dropped in has no address: it is
 // held here, and goes when the page goes.
 
 const $ = (id) => document.getElementById(id);
-const [form, query, mode, results, status, message, more] =
-  ["form", "query", "mode", "results", "status", "message", "more"].map($);
+const [form, query, mode, filter, results, status, message, more] =
+  ["form", "query", "mode", "filter", "results", "status", "message", "more"].map($);
 
 const PAGE = 48; // tiles asked for at first, and with each "Show more"
 const MAX_K = 1000; // the server's limit
@@ -18,13 +18,15 @@ let k = PAGE;
 
 const count = (n) => n.toLocaleString("en");
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
+const element = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
 const fileName = (uri) => uri.split(/[\\/]/).pop();
 
 // ---- what is asked, and the address ----
 
 const asked = () => {
   const address = new URLSearchParams(location.search);
-  return { q: address.get("q") ?? "", mode: address.get("mode") ?? "vector", like: address.get("like") };
+  const text = (name, otherwise = "") => address.get(name) ?? otherwise;
+  return { q: text("q"), mode: text("mode", "vector"), like: address.get("like"), filter: text("filter") };
 };
 
 function go({ q = "", like = null }) {
@@ -32,6 +34,7 @@ function go({ q = "", like = null }) {
   if (q) address.set("q", q);
   if (mode.value !== "vector") address.set("mode", mode.value);
   if (like !== null) address.set("like", like);
+  if (filter.value.trim()) address.set("filter", filter.value.trim());
   const search = address.size ? `?${address}` : "";
   if (search !== location.search) history.pushState(null, "", search || location.pathname);
   k = PAGE;
@@ -65,9 +68,10 @@ async function call(path, body) {
 }
 
 async function run({ keep = false } = {}) {
-  const { q, mode: by, like } = asked();
+  const { q, mode: by, like, filter: condition } = asked();
   query.value = q;
   mode.value = by;
+  filter.value = condition;
   document.title = q ? `${q} – Pictor` : "Pictor";
   showChip(like);
   if (!q && like === null && !image) return start();
@@ -76,6 +80,7 @@ async function run({ keep = false } = {}) {
   try {
     const body = { k, mode: by };
     if (q) body.text = q;
+    if (condition) body.filter = condition;
     if (like !== null) body.like = Number(like);
     else if (image) body.image = image.base64;
     show(await call("/api/search", body), by, keep);
@@ -102,11 +107,13 @@ function start() {
   ]);
 }
 
-function show({ hits, timings_ms, images }, by, keep) {
+function show({ hits, timings_ms, images, matches }, by, keep) {
   const total = Math.max(timings_ms.total, 0.1);
   const time = total < 10 ? total.toFixed(1) : Math.round(total);
   const parts = [`${time} ms`];
-  if (info) parts.push(plural(images ?? info.images, "image"), `${info.model.name} on ${info.runtime}`);
+  const all = plural(images, "image");
+  parts.push(matches === undefined ? all : `${count(matches)} of ${all} match`);
+  if (info) parts.push(`${info.model.name} on ${info.runtime}`);
   status.textContent = parts.join(" · ");
 
   const shown = keep ? results.children.length : 0; // "Show more" leaves the tiles that are there as they are
@@ -115,7 +122,9 @@ function show({ hits, timings_ms, images }, by, keep) {
   more.hidden = hits.length < k || k >= MAX_K;
   message.hidden = true;
   if (hits.length === 0) {
-    const advice = by === "text"
+    const advice = matches === 0
+      ? "No image matches the filter."
+      : by === "text"
       ? "No caption and no file name has these words. Search by meaning looks at the photos themselves."
       : "The index holds no image that could answer.";
     say("Nothing found", [advice]);
@@ -147,13 +156,15 @@ function tile(hit) {
   });
   item.querySelector(".name").textContent = name;
   item.querySelector(".score").textContent = hit.score.toFixed(3);
+  const known = Object.entries(hit.attributes ?? {});
+  const attributes = item.querySelector(".attributes");
+  attributes.hidden = known.length === 0;
+  attributes.append(...known.flatMap(([name, value]) => [element("dt", name), element("dd", String(value))]));
   return item;
 }
 
 function say(title, lines, wrong = false) {
-  const heading = Object.assign(document.createElement("h1"), { textContent: title });
-  const paragraphs = lines.map((line) => Object.assign(document.createElement("p"), { textContent: line }));
-  message.replaceChildren(heading, ...paragraphs);
+  message.replaceChildren(element("h1", title), ...lines.map((line) => element("p", line)));
   message.classList.toggle("wrong", wrong);
   message.hidden = false;
 }

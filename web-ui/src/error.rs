@@ -42,7 +42,7 @@ pub(crate) enum ApiError {
     Query(#[from] QueryError),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("{0}; the fields are text, image, like, mode, k, effort, explain")]
+    #[error("{0}; the fields are text, image, like, filter, mode, k, effort, explain")]
     Json(JsonRejection),
     #[error("the request is over {} MiB; the limit for an image is {} MiB", MAX_BODY_BYTES >> 20, MAX_IMAGE_BYTES >> 20)]
     TooLarge,
@@ -101,6 +101,7 @@ impl ApiError {
                 | QueryError::TextTooLong(_)
                 | QueryError::UnknownMode(_)
                 | QueryError::NoDirection(_) => (S::BAD_REQUEST, "bad_query"),
+                QueryError::Filter(_) => (S::BAD_REQUEST, "bad_filter"),
                 QueryError::UnknownImage(_) => (S::NOT_FOUND, "no_such_image"),
                 QueryError::Decode(_) => (S::UNPROCESSABLE_ENTITY, "bad_image"),
                 QueryError::Encode(_) => (S::INTERNAL_SERVER_ERROR, "model"),

@@ -23,6 +23,8 @@ pub(crate) struct SearchBody {
     image: Option<String>,
     /// Id of an indexed image to search by.
     like: Option<ImageId>,
+    /// Which images may be found, such as `camera:canon AND width:>=1000`; the grammar is in the README.
+    filter: Option<String>,
     /// `vector` (by meaning; the default), `text` (captions and file names) or `hybrid`.
     #[serde(default)]
     mode: Mode,
@@ -46,9 +48,9 @@ impl SearchBody {
     /// # Errors
     /// [`ApiError::Base64`].
     pub(crate) fn into_request(self) -> Result<SearchRequest, ApiError> {
-        let Self { text, image, like, mode, k, effort, explain } = self;
+        let Self { text, image, like, filter, mode, k, effort, explain } = self;
         let image = image.map(|image| BASE64_STANDARD.decode(image)).transpose()?;
-        Ok(SearchRequest { text, image, like, mode, k, effort, explain })
+        Ok(SearchRequest { text, image, like, filter, mode, k, effort, explain })
     }
 }
 

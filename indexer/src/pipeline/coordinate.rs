@@ -39,6 +39,7 @@ pub(super) struct Coordinator<'a> {
 pub(super) struct Finished {
     pub found: u64,
     pub captioned: u64,
+    pub attributed: u64,
     pub skipped: Vec<Skipped>,
     pub removed: u64,
     pub generation: Generation,
@@ -159,22 +160,27 @@ impl<'a> Coordinator<'a> {
             (None, Some((_, record))) => record.captions.clone(),
             (None, None) => Vec::new(),
         };
+        let had = known.as_ref().map(|(_, record)| record.attributes.clone()).unwrap_or_default();
+        let attributes = self.options.attributes.as_ref().and_then(|attributes| attributes.of(&asset, &had));
+        self.finished.attributed += u64::from(attributes.is_some());
+        let attributes = attributes.unwrap_or(had);
         match known {
             Some((id, record)) if is_unchanged(&record, &asset) => {
                 // It may have been damaged in between, and put right.
                 self.writer.clear_skipped(&record.uri)?;
-                if record.captions == captions {
+                if (&record.captions, &record.attributes) == (&captions, &attributes) {
                     add(&self.counters.unchanged);
                 } else {
-                    self.write(|writer| writer.update_record(id, ImageRecord { captions, ..record }))?;
-                    add(&self.counters.updated_captions);
+                    let record = ImageRecord { captions, attributes, ..record };
+                    self.write(|writer| writer.update_record(id, record))?;
+                    add(&self.counters.updated);
                 }
                 Ok(None)
             }
             known => {
                 let number = self.jobs;
                 self.jobs += 1;
-                Ok(Some(Job { number, asset, known, captions }))
+                Ok(Some(Job { number, asset, known, captions, attributes }))
             }
         }
     }
@@ -182,11 +188,11 @@ impl<'a> Coordinator<'a> {
     fn settle(&mut self, outcome: Outcome) -> Result<(), IndexError> {
         match outcome {
             Outcome::Encoded(records, vectors) => self.put(records, &vectors),
-            Outcome::SameBytes { id, record, new_captions } => {
+            Outcome::SameBytes { id, record, is_updated } => {
                 self.under_way -= 1;
                 self.writer.clear_skipped(&record.uri)?;
                 self.write(|writer| writer.update_record(id, record))?;
-                add(if new_captions { &self.counters.updated_captions } else { &self.counters.unchanged });
+                add(if is_updated { &self.counters.updated } else { &self.counters.unchanged });
                 Ok(())
             }
             Outcome::Skipped(skipped) => {

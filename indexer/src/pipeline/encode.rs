@@ -18,7 +18,7 @@ pub(super) enum Outcome {
     /// Encoded: row `i` of the vectors belongs to record `i`.
     Encoded(Vec<ImageRecord>, EmbeddingBatch),
     /// The bytes are those of the index, so nothing was encoded; `record` is what it should say now.
-    SameBytes { id: ImageId, record: ImageRecord, new_captions: bool },
+    SameBytes { id: ImageId, record: ImageRecord, is_updated: bool },
     /// It cannot be indexed.
     Skipped(Skipped),
     /// This many jobs were given up because the job as a whole stops.

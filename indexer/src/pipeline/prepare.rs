@@ -23,6 +23,7 @@ pub(super) struct Job {
     pub known: Option<(ImageId, ImageRecord)>,
     /// What its record is to say.
     pub captions: Vec<String>,
+    pub attributes: Attributes,
 }
 
 /// An image on its way to the model.
@@ -71,7 +72,7 @@ impl Prepare<'_> {
 
     /// An image for the model, or the outcome of a job that ends here.
     fn prepare(&self, job: Job) -> Result<Ready, Box<Outcome>> {
-        let Job { asset, known, captions, .. } = job;
+        let Job { asset, known, captions, attributes, .. } = job;
         let skipped = |reason: String| {
             let Asset { ref uri, bytes, modified_ns, .. } = asset;
             Box::new(Outcome::Skipped(Skipped { uri: uri.clone(), reason, bytes, modified_ns }))
@@ -88,10 +89,10 @@ impl Prepare<'_> {
         if let Some((id, record)) = known
             && record.content_hash == Some(content_hash)
         {
-            let new_captions = record.captions != captions;
-            let record =
-                ImageRecord { bytes: bytes.len() as u64, modified_ns: asset.modified_ns, captions, ..record };
-            return Err(Box::new(Outcome::SameBytes { id, record, new_captions }));
+            let is_updated = (&record.captions, &record.attributes) != (&captions, &attributes);
+            let (bytes, modified_ns) = (bytes.len() as u64, asset.modified_ns);
+            let record = ImageRecord { bytes, modified_ns, captions, attributes, ..record };
+            return Err(Box::new(Outcome::SameBytes { id, record, is_updated }));
         }
 
         let image = catch(|| self.encoder.prepare_image(&bytes))
@@ -107,7 +108,7 @@ impl Prepare<'_> {
             modified_ns: asset.modified_ns,
             size: Some(image.original),
             captions,
-            attributes: Attributes::new(),
+            attributes,
         };
         Ok(Ready { record, image })
     }

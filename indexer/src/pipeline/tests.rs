@@ -149,7 +149,7 @@ fn indexes_what_is_good_and_lists_what_is_not() {
     let mut ledger = snapshot.skipped().unwrap();
     ledger.sort_by(|a, b| a.uri.cmp(&b.uri));
     assert_eq!(ledger, skipped);
-    let hits = snapshot.search_vectors(&HashEncoder::new(DIM).vector(b"dog"), 2, None).unwrap();
+    let hits = snapshot.search_vectors(&HashEncoder::new(DIM).vector(b"dog"), 2, None, None).unwrap();
     assert_eq!(hits.iter().map(|hit| hit.id.0).collect::<Vec<_>>(), [0, 1], "a copy is an image of its own");
     assert!(hits.iter().all(|hit| hit.score.get() > 0.999));
 
@@ -227,14 +227,14 @@ fn captions_are_attached_and_follow_their_file() {
 
     home.options.captions = captions("a.jpg\tA brown dog .\n");
     let report = home.index();
-    assert_eq!((report.indexed, report.updated_captions, report.unchanged), (0, 1, 2));
+    assert_eq!((report.indexed, report.updated, report.unchanged), (0, 1, 2));
     assert_eq!(said(&home), [vec!["A brown dog ."], vec!["A cat ."], vec![]], "not named, not changed");
 
     home.options.captions = None;
     home.write("a.jpg", "another dog");
     assert_eq!(home.index().indexed, 1);
     assert_eq!(said(&home), [vec!["A cat ."], vec![], vec!["A brown dog ."]], "new bytes keep them too");
-    let hits = home.store.snapshot().unwrap().search_text("brown", 10).unwrap();
+    let hits = home.store.snapshot().unwrap().search_text("brown", 10, None).unwrap();
     assert_eq!(hits.iter().map(|hit| hit.id.0).collect::<Vec<_>>(), [3]);
 }
 

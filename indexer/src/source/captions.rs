@@ -1,23 +1,19 @@
 //! Captions for images, from a caption file.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use pictor_core::{CaptionEntry, parse_captions};
 
 use super::Asset;
+use super::named::Named;
 use crate::IndexError;
 
 /// What a caption file says, by the names it uses: file names, or paths relative to some folder.
 ///
-/// An image has the captions of the longest name that its path ends with, folder by folder: for `/photos/val/7.jpg` the name
-/// `val/7.jpg` comes before `7.jpg`, and `train/7.jpg` is another image. A file that names bare file names speaks of every
-/// image so called. An image that the file names gets exactly the file's captions, even if those are none; an image that it
-/// does not name keeps what the index has.
+/// An image has the captions of the longest name that its path ends with, folder by folder (`source/named.rs`). An image that the
+/// file names gets exactly the file's captions, even if those are none; an image that it does not name keeps what the index has.
 #[derive(Clone, Debug, Default)]
-pub struct Captions {
-    by_name: HashMap<String, Vec<String>>,
-}
+pub struct Captions(Named<Vec<String>>);
 
 impl Captions {
     /// Reads a caption file in any layout of [`parse_captions`].
@@ -33,37 +29,29 @@ impl Captions {
 
     /// Number of images named.
     pub fn len(&self) -> usize {
-        self.by_name.len()
+        self.0.len()
     }
 
     /// Whether no image is named.
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.len() == 0
     }
 
     /// The captions of an image, `None` when it is not named.
     pub fn of(&self, asset: &Asset) -> Option<&[String]> {
-        // As found comes first: a link may be named as people know the image, its target by a hash.
-        asset.path.to_str().and_then(|path| self.of_path(path)).or_else(|| self.of_path(&asset.uri))
-    }
-
-    fn of_path(&self, path: &str) -> Option<&[String]> {
-        let ends = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
-        std::iter::once(path).chain(ends).find_map(|end| self.by_name.get(end)).map(Vec::as_slice)
+        self.0.of(asset).map(Vec::as_slice)
     }
 }
 
 impl From<Vec<CaptionEntry>> for Captions {
     /// Empty captions, which nothing could be found by, are left out.
     fn from(entries: Vec<CaptionEntry>) -> Self {
-        let mut by_name = HashMap::<String, Vec<String>>::with_capacity(entries.len());
+        let mut named = Named::<Vec<String>>::default();
         for entry in entries {
-            // "./a.jpg" and "a.jpg" are one name, hence one entry.
-            let name = entry.image.trim_start_matches("./");
             let captions = entry.captions.into_iter().filter(|caption| !caption.is_empty());
-            by_name.entry(name.into()).or_default().extend(captions);
+            named.entry(&entry.image).extend(captions);
         }
-        Self { by_name }
+        Self(named)
     }
 }
 

@@ -1,13 +1,16 @@
-//! Where images come from. One kind of source today: folders and files ([`folder`]); captions for them come from a file of
-//! their own ([`captions`]). A second kind is one more iterator over [`Found`].
+//! Where images come from. One kind of source today: folders and files ([`folder`]); captions and attributes for
+//! them come from files of their own ([`captions`], [`attributes`]). A second kind is one more iterator over [`Found`].
 
 use std::path::PathBuf;
 
 use pictor_storage::Skipped;
 
+mod attributes;
 mod captions;
 mod folder;
+mod named;
 
+pub use attributes::AttributeFile;
 pub use captions::Captions;
 pub use folder::IMAGE_EXTENSIONS;
 pub(crate) use folder::{Sources, modified_ns};

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use pictor_core::testing::HashEncoder;
 use pictor_core::{
-    Attributes, ContentHash, DecodeError, EncodeError, EncoderSpec, ImageId, ImageRecord, PreparedImage,
-    RasterSize,
+    Attribute, Attributes, ContentHash, DecodeError, EncodeError, EncoderSpec, ImageId, ImageRecord,
+    PreparedImage, RasterSize,
 };
 use pictor_storage::KindChoice;
 use tempfile::TempDir;
@@ -42,6 +42,21 @@ fn store(dir: &Path) -> Arc<Store> {
     writer.commit().unwrap();
     drop(writer);
     Arc::new(store)
+}
+
+/// With attributes, in the place of [`store`].
+fn engine_with_attributes() -> (TempDir, Engine) {
+    let (dir, engine) = engine();
+    let mut writer = engine.store().writer().unwrap();
+    let snapshot = engine.store().snapshot().unwrap();
+    for (id, camera) in [(0, "Canon"), (1, "Nikon"), (2, "Canon"), (3, "Canon")] {
+        let mut record = snapshot.record(ImageId(id)).unwrap().unwrap();
+        record.attributes.insert("camera".into(), Attribute::Text(camera.into()));
+        assert!(writer.update_record(ImageId(id), record).unwrap());
+    }
+    writer.commit().unwrap();
+    drop(writer);
+    (dir, engine)
 }
 
 fn engine() -> (TempDir, Engine) {
@@ -196,6 +211,35 @@ fn opposite_queries_have_no_direction() {
 }
 
 #[test]
+fn a_filter_holds_in_every_mode() {
+    let (_dir, engine) = engine_with_attributes();
+    let canon = |request: SearchRequest| {
+        let response =
+            engine.search(&SearchRequest { filter: Some("camera:canon".into()), ..request }).unwrap();
+        assert_eq!((response.matches, response.images), (Some(3), 5));
+        let mut found = ids(&response);
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(canon(text("cow")), [0, 2, 3]);
+    assert_eq!(canon(SearchRequest { mode: Mode::Hybrid, ..text("grass") }), [0, 2, 3]);
+    assert_eq!(canon(SearchRequest { mode: Mode::Text, ..text("grass dog") }), [0, 2]);
+    assert_eq!(canon(SearchRequest { like: Some(ImageId(0)), ..Default::default() }), [2, 3]);
+    assert_eq!(canon(SearchRequest { like: Some(ImageId(1)), ..Default::default() }), [0, 2, 3]);
+    assert_eq!(canon(SearchRequest { k: 2, ..image("owl") }).len(), 2);
+
+    let with = |filter: &str| engine.search(&SearchRequest { filter: Some(filter.into()), ..text("dog") });
+    assert_eq!(with("  ").unwrap().matches, None, "blank is absent");
+    let none = with("camera:kodak").unwrap();
+    assert_eq!((none.matches, none.hits.len()), (Some(0), 0));
+    let attributes = &with("camera:nikon").unwrap().hits[0].attributes;
+    assert_eq!(attributes["camera"], Attribute::Text("Nikon".into()));
+    for wrong in ["camera", "kamera:canon", "width:wide", "camera:canon nikon", "("] {
+        assert!(matches!(with(wrong).unwrap_err(), QueryError::Filter(_)), "{wrong}");
+    }
+}
+
+#[test]
 fn an_open_engine_sees_new_commits() {
     let (_dir, engine) = engine();
     let mut writer = engine.store().writer().unwrap();
@@ -219,7 +263,7 @@ fn the_answer_has_the_documented_shape() {
     let expected = concat!(
         r#"{"hits":[{"rank":1,"id":0,"uri":"/photos/0.jpg","score":1.0,"captions":["A brown dog on grass"],"#,
         r#""width":40,"height":30,"explain":{"vector":{"score":0.5,"rank":1}}}],"#,
-        r#""timings_ms":{"encode":0.0,"retrieve":0.0,"fuse":0.0,"hydrate":0.0,"total":0.0},"generation":1,"images":5}"#
+        r#""timings_ms":{"encode":0.0,"filter":0.0,"retrieve":0.0,"fuse":0.0,"hydrate":0.0,"total":0.0},"generation":1,"images":5}"#
     );
     assert_eq!(serde_json::to_string(&response).unwrap(), expected);
 }

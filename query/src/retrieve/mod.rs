@@ -3,7 +3,7 @@
 //! A third kind (a remote vector database, another text field) is one more implementer and one more arm in [`of_mode`].
 
 use pictor_core::Hit;
-use pictor_storage::Snapshot;
+use pictor_storage::{Filter, Snapshot};
 
 use crate::{Mode, QueryError};
 
@@ -21,6 +21,8 @@ pub(crate) struct PreparedQuery<'a> {
     pub vector: Option<Vec<f32>>,
     /// Search effort of an approximate index.
     pub effort: Option<usize>,
+    /// Which images may be found.
+    pub filter: Option<Filter>,
 }
 
 /// Ranks images by one kind of evidence.
@@ -28,7 +30,7 @@ pub(crate) trait Retriever: Send + Sync {
     /// Its word in explanations.
     fn name(&self) -> &'static str;
 
-    /// The best `k` images in the order of [`Hit::rank`]; fewer when no more have any evidence.
+    /// The best `k` images that the filter matches, in the order of [`Hit::rank`]; fewer when no more have any evidence.
     fn retrieve(
         &self,
         query: &PreparedQuery<'_>,

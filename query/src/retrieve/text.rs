@@ -21,6 +21,6 @@ impl Retriever for TextRetriever {
         k: usize,
     ) -> Result<Vec<Hit>, QueryError> {
         let text = query.text.ok_or(QueryError::EmptyQuery)?;
-        Ok(snapshot.search_text(text, k)?)
+        Ok(snapshot.search_text(text, k, query.filter.as_ref())?)
     }
 }

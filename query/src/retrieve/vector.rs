@@ -21,6 +21,6 @@ impl Retriever for VectorRetriever {
         k: usize,
     ) -> Result<Vec<Hit>, QueryError> {
         let vector = query.vector.as_deref().ok_or(QueryError::EmptyQuery)?;
-        Ok(snapshot.search_vectors(vector, k, query.effort)?)
+        Ok(snapshot.search_vectors(vector, k, query.effort, query.filter.as_ref())?)
     }
 }

@@ -14,8 +14,8 @@ fn an_empty_index_answers_with_nothing() {
     let (_dir, store) = new_store("auto");
     let snapshot = store.snapshot().unwrap();
     assert_eq!((snapshot.generation(), snapshot.len()), (Generation(0), 0));
-    assert_eq!(snapshot.search_vectors(&vector("x"), 10, None).unwrap(), []);
-    assert_eq!(snapshot.search_text("dog", 10).unwrap(), []);
+    assert_eq!(snapshot.search_vectors(&vector("x"), 10, None, None).unwrap(), []);
+    assert_eq!(snapshot.search_text("dog", 10, None).unwrap(), []);
     assert_eq!(snapshot.record(ImageId(0)).unwrap(), None);
     assert_eq!(snapshot.vector(ImageId(0)).unwrap(), None);
     check_consistent(store.dir());
@@ -26,11 +26,11 @@ fn finds_what_was_put_by_vector_text_and_uri() {
     for kind in ["auto", "flat", "hnsw", "faiss:Flat"] {
         let (_dir, store) = store_of(kind, &["red car", "brown dog", "white dog"]);
         let snapshot = store.snapshot().unwrap();
-        let hits = snapshot.search_vectors(&vector("brown dog"), 2, None).unwrap();
+        let hits = snapshot.search_vectors(&vector("brown dog"), 2, None, None).unwrap();
         assert_eq!((hits[0].id, hits.len()), (ImageId(1), 2), "{kind}");
         assert!((hits[0].score.get() - 1.0).abs() < 1e-3);
         assert_eq!(snapshot.vector(ImageId(1)).unwrap().unwrap(), vector("brown dog"));
-        let dogs = snapshot.search_text("dogs", 10).unwrap();
+        let dogs = snapshot.search_text("dogs", 10, None).unwrap();
         assert_eq!(dogs.iter().map(|hit| hit.id.0).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(snapshot.record(ImageId(0)).unwrap().unwrap(), record("red car", "red car"));
         drop(store.writer().unwrap().find("white dog").unwrap().unwrap());
@@ -64,8 +64,8 @@ fn a_put_at_the_same_uri_replaces_under_a_new_id() {
     writer.commit().unwrap();
     let snapshot = store.snapshot().unwrap();
     assert_eq!(snapshot.ids(), [ImageId(1), ImageId(3)]);
-    assert_eq!(snapshot.search_text("cat", 10).unwrap(), []);
-    assert_eq!(snapshot.search_text("horses", 10).unwrap()[0].id, second);
+    assert_eq!(snapshot.search_text("cat", 10, None).unwrap(), []);
+    assert_eq!(snapshot.search_text("horses", 10, None).unwrap()[0].id, second);
     assert_eq!(writer.find("a").unwrap().unwrap().0, second);
     check_consistent(store.dir());
 }
@@ -112,8 +112,8 @@ fn an_updated_record_keeps_id_and_vector() {
     assert_eq!(writer.find("a").unwrap().unwrap().1.captions, ["a sleeping fox"]);
     writer.commit().unwrap();
     let snapshot = store.snapshot().unwrap();
-    assert_eq!(snapshot.search_text("foxes", 9).unwrap()[0].id, ImageId(0));
-    assert_eq!(snapshot.search_text("owl", 9).unwrap()[0].id, pending);
+    assert_eq!(snapshot.search_text("foxes", 9, None).unwrap()[0].id, ImageId(0));
+    assert_eq!(snapshot.search_text("owl", 9, None).unwrap()[0].id, pending);
     assert_eq!(snapshot.vector(ImageId(0)).unwrap().unwrap(), vector("a"));
     check_consistent(store.dir());
 }
@@ -156,7 +156,7 @@ fn many_commits_stay_few_segments() {
         snapshot.describe().unwrap().segments.len()
     );
     for name in &names {
-        let hits = snapshot.search_vectors(&vector(name), 1, None).unwrap();
+        let hits = snapshot.search_vectors(&vector(name), 1, None, None).unwrap();
         assert_eq!(snapshot.record(hits[0].id).unwrap().unwrap().uri, *name);
     }
     drop(writer);
@@ -196,8 +196,8 @@ fn refuses_vectors_that_cannot_be_compared() {
     assert!(matches!(put(&[1.0; DIM]), Err(StorageError::Embedding(_))));
     assert!(matches!(put(&[f32::NAN; DIM]), Err(StorageError::Embedding(_))));
     let snapshot = store.snapshot().unwrap();
-    assert!(matches!(snapshot.search_vectors(&[1.0], 1, None), Err(StorageError::Dimension { .. })));
-    assert!(matches!(snapshot.search_vectors(&[f32::NAN; DIM], 1, None), Err(StorageError::Ann(_))));
+    assert!(matches!(snapshot.search_vectors(&[1.0], 1, None, None), Err(StorageError::Dimension { .. })));
+    assert!(matches!(snapshot.search_vectors(&[f32::NAN; DIM], 1, None, None), Err(StorageError::Ann(_))));
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn every_flipped_bit_of_a_segment_file() {
                 Ok(snapshot) => {
                     assert_eq!(name, "vectors.bin", "bit {bit} went unseen");
                     assert!(matches!(snapshot.vector(ImageId(0)), Err(StorageError::Damaged { .. })));
-                    let found = snapshot.search_vectors(&vector("a"), 1, None);
+                    let found = snapshot.search_vectors(&vector("a"), 1, None, None);
                     assert!(matches!(found, Err(StorageError::Damaged { .. })));
                     assert!(matches!(snapshot.verify(), Err(StorageError::Damaged { .. })));
                 }
@@ -145,13 +145,13 @@ fn nearest_neighbour_indexes_are_made_again_by_the_next_writer() {
         assert!(error.to_string().contains("run `pictor repair` on this index"), "{error}");
         drop(store.writer().unwrap());
         check_consistent(store.dir());
-        let hits = open(store.dir()).unwrap().search_vectors(&vector("c"), 1, None).unwrap();
+        let hits = open(store.dir()).unwrap().search_vectors(&vector("c"), 1, None, None).unwrap();
         assert_eq!(hits[0].id, ImageId(2));
     }
 }
 
 #[test]
-fn the_text_index_is_made_again_by_the_next_writer() {
+fn the_text_index_is_made_again_by_the_next_writer_or_reader() {
     let cases: [fn(&Path); 3] = [
         |text| fs_err::remove_dir_all(text).unwrap(),
         |text| alter(&text.join("meta.json"), |bytes| bytes.truncate(20)),
@@ -165,11 +165,18 @@ fn the_text_index_is_made_again_by_the_next_writer() {
     for (i, damage) in cases.iter().enumerate() {
         let (_dir, store, _) = sample();
         damage(&store.dir().join("text"));
-        if i < 2 {
-            let error = open(store.dir()).unwrap().search_text("a", 1).unwrap_err();
-            assert!(matches!(error, StorageError::Text { .. }), "{error}");
-        }
         drop(store.writer().unwrap());
+        check_consistent(store.dir());
+
+        let writer = store.writer().unwrap();
+        damage(&store.dir().join("text"));
+        let snapshot = open(store.dir()).unwrap();
+        if i < 2 {
+            let error = snapshot.search_text("a", 1, None).unwrap_err();
+            assert!(matches!(error, StorageError::Text { .. }), "while somebody writes: {error}");
+        }
+        drop(writer);
+        assert_eq!(snapshot.search_text("a", 1, None).unwrap()[0].id, ImageId(0));
         check_consistent(store.dir());
     }
 }
@@ -197,7 +204,11 @@ fn a_catalog_that_is_gone_or_altered() {
         }
     }
     let snapshot = open(store.dir()).unwrap();
-    assert_eq!(snapshot.search_vectors(&vector("a"), 1, None).unwrap()[0].id, ImageId(0), "needs no catalog");
+    assert_eq!(
+        snapshot.search_vectors(&vector("a"), 1, None, None).unwrap()[0].id,
+        ImageId(0),
+        "needs no catalog"
+    );
     assert!(matches!(snapshot.record(ImageId(0)), Err(StorageError::Catalog { .. })));
     assert!(snapshot.records().any(|entry| entry.is_err()));
     assert!(matches!(store.writer(), Err(StorageError::Catalog { .. })));

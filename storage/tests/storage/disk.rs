@@ -113,7 +113,8 @@ fn script_on_a_small_disk() {
     assert!(mount(disk, "remount,ro"));
     let store = Store::open(&dir).unwrap();
     assert_eq!(names(&store), expected);
-    let best = store.snapshot().unwrap().search_vectors(&encoder.vector(b"after 0"), 1, None).unwrap()[0];
+    let best =
+        store.snapshot().unwrap().search_vectors(&encoder.vector(b"after 0"), 1, None, None).unwrap()[0];
     assert_eq!(store.snapshot().unwrap().record(best.id).unwrap().unwrap().uri, "after 0");
     for error in [
         store.writer().map(|_| ()).unwrap_err(),
@@ -173,6 +174,6 @@ fn a_second_process_is_refused_and_told_why() {
     writer.commit().unwrap();
     drop(writer);
     assert!(second().contains("no refusal"));
-    assert_eq!(store.snapshot().unwrap().search_vectors(&vector("c"), 1, None).unwrap()[0].id.0, 2);
+    assert_eq!(store.snapshot().unwrap().search_vectors(&vector("c"), 1, None, None).unwrap()[0].id.0, 2);
     check_consistent(store.dir());
 }

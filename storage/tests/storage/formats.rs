@@ -39,10 +39,10 @@ fn check_contents(dir: &Path, dtype: Dtype) {
     assert_eq!(snapshot.skipped().unwrap()[0].uri, "/photos/broken.png");
     let captioned = snapshot.record(ImageId(1)).unwrap().unwrap();
     assert_eq!(captioned.captions, ["a green field in spring"]);
-    assert_eq!(snapshot.search_text("springs", 9).unwrap()[0].id, ImageId(1));
+    assert_eq!(snapshot.search_text("springs", 9, None).unwrap()[0].id, ImageId(1));
     for id in 0..5 {
         let vector = snapshot.vector(ImageId(id)).unwrap().unwrap();
-        let hits = snapshot.search_vectors(&vector, 5, None).unwrap();
+        let hits = snapshot.search_vectors(&vector, 5, None, None).unwrap();
         assert_eq!((hits[0].id, hits.len()), (ImageId(id), 5));
         assert!((hits[0].score.get() - 1.0).abs() < 2e-3);
     }

@@ -7,6 +7,7 @@
 //! - `kills`: a child process that works at random and is killed at random, hundreds of times
 //! - `disk`: a disk that is full, a disk that cannot be written, a second process that wants to write
 //! - `damage`: missing, truncated and altered files are typed errors that say what to do, or are repaired
+//! - `filter`: what filters match and refuse, against an obvious evaluator
 //! - `readers`: readers beside a writer
 //! - `verify`: whatever is wrong is found, and what can be made again is
 
@@ -14,6 +15,7 @@ mod basics;
 mod crash;
 mod damage;
 mod disk;
+mod filter;
 mod formats;
 mod kills;
 mod merges;
@@ -111,14 +113,14 @@ fn check_consistent(dir: &Path) {
     for &id in &ids {
         let record = snapshot.record(id).unwrap().unwrap();
         assert!(snapshot.vector(id).unwrap().is_some());
-        let found = snapshot.search_text(&record.captions.join(" "), usize::MAX).unwrap();
+        let found = snapshot.search_text(&record.captions.join(" "), usize::MAX, None).unwrap();
         assert!(found.iter().any(|hit| hit.id == id), "the text index lost {id}");
         assert!(
             found.iter().all(|hit| ids.contains(&hit.id)),
             "the text index shows what the manifest does not"
         );
     }
-    let all = snapshot.search_vectors(&vector("anything"), usize::MAX, None).unwrap();
+    let all = snapshot.search_vectors(&vector("anything"), usize::MAX, None, None).unwrap();
     let mut found: Vec<ImageId> = all.iter().map(|hit| hit.id).collect();
     found.sort_unstable();
     assert_eq!(found, ids);

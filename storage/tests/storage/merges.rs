@@ -37,7 +37,7 @@ fn the_writer_goes_on_beside_a_merge() {
     assert!(segments(&store).len() <= 8);
     for gone in ["image 0 0", "image 3 77", "image 8 299"] {
         assert_eq!(writer.find(gone).unwrap(), None);
-        let best = store.snapshot().unwrap().search_vectors(&vector(gone), 1, None).unwrap()[0];
+        let best = store.snapshot().unwrap().search_vectors(&vector(gone), 1, None, None).unwrap()[0];
         assert!(best.score.get() < 0.9999, "{gone} is still found");
     }
     drop(writer);
@@ -97,7 +97,7 @@ fn compaction_makes_one_segment_of_all() {
     assert_eq!((found.len(), found[0].rows, found[0].deleted), (1, 20, 0));
     assert_eq!(fs_err::read_dir(store.dir().join("segments")).unwrap().count(), 1);
     assert!(!writer.compact().unwrap(), "once is enough");
-    assert_eq!(store.snapshot().unwrap().search_text("pending", 9).unwrap().len(), 1);
+    assert_eq!(store.snapshot().unwrap().search_text("pending", 9, None).unwrap().len(), 1);
 
     for id in store.snapshot().unwrap().ids() {
         writer.delete(id).unwrap();

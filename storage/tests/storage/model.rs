@@ -50,9 +50,9 @@ fn compare(snapshot: &Snapshot, model: &Model) {
     assert_eq!(shown, expected);
     for (id, record, content) in model.values() {
         assert_eq!(snapshot.vector(*id).unwrap().unwrap(), vector(content));
-        let best = snapshot.search_vectors(&vector(content), 1, None).unwrap()[0];
+        let best = snapshot.search_vectors(&vector(content), 1, None, None).unwrap()[0];
         assert!(best.score.get() > 0.999);
-        let hits = snapshot.search_text(&record.captions[0], usize::MAX).unwrap();
+        let hits = snapshot.search_text(&record.captions[0], usize::MAX, None).unwrap();
         let mut with_caption: Vec<_> = model
             .values()
             .filter(|(_, other, _)| other.captions == record.captions)
@@ -101,7 +101,7 @@ proptest! {
                 }
                 Step::Search(query, k) => {
                     let (snapshot, query) = (store.snapshot().unwrap(), vector(&format!("query{query}")));
-                    let hits = snapshot.search_vectors(&query, k, None).unwrap();
+                    let hits = snapshot.search_vectors(&query, k, None, None).unwrap();
                     let best = naive_best(&snapshot, &query, k);
                     prop_assert_eq!(hits.len(), best.len());
                     for (hit, (score, id)) in hits.iter().zip(best) {

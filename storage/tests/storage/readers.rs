@@ -12,7 +12,7 @@ fn a_snapshot_stays_what_it_was() {
     let (_dir, store) = store_of("auto", &["a", "b", "c"]);
     let before = store.snapshot().unwrap();
     assert_eq!(uris(&before), ["a", "b", "c"]);
-    assert_eq!(before.search_text("b", 9).unwrap().len(), 1);
+    assert_eq!(before.search_text("b", 9, None).unwrap().len(), 1);
 
     let mut writer = store.writer().unwrap();
     writer.delete(ImageId(1)).unwrap();
@@ -24,9 +24,9 @@ fn a_snapshot_stays_what_it_was() {
     // Its segment has been merged into another and deleted, its record dropped.
     assert_eq!((before.generation(), before.len()), (Generation(1), 3));
     assert_eq!(uris(&before), ["a", "b", "c"]);
-    assert_eq!(before.search_vectors(&vector("b"), 1, None).unwrap()[0].id, ImageId(1));
-    assert_eq!(before.search_text("b", 9).unwrap()[0].id, ImageId(1));
-    assert_eq!(before.search_text("d", 9).unwrap(), []);
+    assert_eq!(before.search_vectors(&vector("b"), 1, None, None).unwrap()[0].id, ImageId(1));
+    assert_eq!(before.search_text("b", 9, None).unwrap()[0].id, ImageId(1));
+    assert_eq!(before.search_text("d", 9, None).unwrap(), []);
 
     let after = store.snapshot().unwrap();
     assert_eq!((after.generation(), after.len()), (Generation(11), 12));
@@ -49,8 +49,8 @@ fn a_snapshot_first_asked_after_a_commit_shows_nothing_of_it() {
         "a record outlives its image by one commit"
     );
     assert_eq!(before.record(ImageId(2)).unwrap(), None);
-    assert_eq!(before.search_text("c", 9).unwrap(), []);
-    assert_eq!(before.search_text("b", 9).unwrap()[0].id, ImageId(1));
+    assert_eq!(before.search_text("c", 9, None).unwrap(), []);
+    assert_eq!(before.search_text("b", 9, None).unwrap()[0].id, ImageId(1));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn reading_while_a_writer_commits_and_merges() {
                         let n = seen.0;
                         assert_eq!(snapshot.len() as u64, n - n.div_ceil(3) + u64::from(n % 3 == 1));
                         let shown = snapshot.ids();
-                        let hits = snapshot.search_text("image", 1000).unwrap();
+                        let hits = snapshot.search_text("image", 1000, None).unwrap();
                         assert!(hits.iter().all(|hit| shown.contains(&hit.id)));
                         for entry in snapshot.records() {
                             assert!(shown.contains(&entry.unwrap().0));
@@ -116,7 +116,7 @@ fn reading_while_a_writer_commits_and_merges() {
 fn searches_beside_a_writer_are_exact_for_their_snapshot() {
     fn check(snapshot: &Snapshot, query: &str) {
         let (query, k) = (vector(query), 7);
-        let hits = snapshot.search_vectors(&query, k, None).unwrap();
+        let hits = snapshot.search_vectors(&query, k, None, None).unwrap();
         let best = naive_best(snapshot, &query, k);
         assert_eq!(hits.len(), best.len());
         for (hit, (score, _)) in hits.iter().zip(best) {

@@ -48,6 +48,26 @@ fn searches_by_words_image_and_likeness() {
 }
 
 #[test]
+fn filters_what_may_be_found() {
+    let server = Server::start();
+    let (status, answer) =
+        server.search(json!({"text": "BM a red car", "filter": "stars:>=2 AND NOT caption:swing"}));
+    assert_eq!((status, &answer["matches"], &answer["images"]), (200, &json!(2), &json!(5)), "{answer}");
+    let mut found = ids(&answer);
+    found.sort_unstable();
+    assert_eq!(found, [2, 4]);
+    let of = |id: u64| {
+        answer["hits"].as_array().unwrap().iter().find(|hit| hit["id"] == id).unwrap()["attributes"].clone()
+    };
+    assert_eq!(of(4), json!({"stars": 4}));
+    let (status, answer) = server.search(json!({"text": "dog", "mode": "text", "filter": "stars:2"}));
+    assert_eq!((status, ids(&answer)), (200, vec![2]));
+    let (status, answer) = server.search(json!({"text": "dog", "filter": "stars:>100"}));
+    assert_eq!((status, ids(&answer).len(), &answer["matches"]), (200, 0, &json!(0)));
+    assert!(server.search(json!({"text": "dog"})).1.get("matches").is_none());
+}
+
+#[test]
 fn bad_searches_say_what_is_wrong() {
     let server = Server::start();
     let cases = [
@@ -59,6 +79,11 @@ fn bad_searches_say_what_is_wrong() {
         (json!({"text": "x".repeat(5000)}), 400, "bad_query"),
         (json!({"like": 1, "mode": "hybrid"}), 400, "bad_query"),
         (json!({"like": 99}), 404, "no_such_image"),
+        (json!({"text": "x", "filter": "stars:>"}), 400, "bad_filter"),
+        (json!({"text": "x", "filter": "colour:red"}), 400, "bad_filter"),
+        (json!({"text": "x", "filter": "stars:many"}), 400, "bad_filter"),
+        (json!({"text": "x", "filter": "x".repeat(20_000)}), 400, "bad_filter"),
+        (json!({"text": "x", "filter": "(".repeat(10_000)}), 400, "bad_filter"),
         (json!({"image": ""}), 422, "bad_image"),
         (json!({"image": BASE64_STANDARD.encode("bad data")}), 422, "bad_image"),
         (json!({"image": "not base64!"}), 400, "bad_base64"),

@@ -73,6 +73,25 @@ fn a_person_searches() {
     browser.wait_for("document.querySelector('#message h1')?.textContent === 'Nothing found'");
     assert_eq!(browser.eval(TILES), json!([]));
 
+    // A filter narrows what is found, says how many match, stays when more like one is asked for, and is in the address.
+    browser.open(&server.url("/?q=BM+a+red+car"));
+    browser.wait_for("document.querySelectorAll('.tile').length === 5");
+    browser.type_into("#filter", &format!("stars:>=3{ENTER}"));
+    browser.wait_for("document.querySelectorAll('.tile').length === 2");
+    assert!(text("#status").as_str().unwrap().contains("2 of 5 images match"));
+    assert_eq!(browser.eval("location.search"), "?q=BM+a+red+car&filter=stars%3A%3E%3D3");
+    let first = browser.eval(TILES)[0].clone();
+    assert_eq!(text(".tile .attributes"), json!(format!("stars{first}")));
+    browser.click(".tile:nth-child(1) .like");
+    browser.wait_for("document.querySelectorAll('.tile').length === 1");
+    assert_eq!(browser.eval("document.querySelector('#filter').value"), "stars:>=3");
+    browser.open(&server.url("/?q=dog&filter=stars%3A99"));
+    browser.wait_for("document.querySelector('#message p')?.textContent === 'No image matches the filter.'");
+    browser.open(&server.url("/?q=dog&filter=colour%3Ared"));
+    browser.wait_for("document.querySelector('#message.wrong p')?.textContent.includes('stars')");
+    let complaints = browser.console_errors();
+    assert!(complaints.iter().all(|complaint| complaint.contains("/api/search")), "{complaints:?}");
+
     // An image finds itself, and words can be added to it.
     let picture = server.folder.path().join("mine.bmp");
     fs_err::write(&picture, FILES[4].1).unwrap();

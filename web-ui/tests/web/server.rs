@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use pictor_core::testing::HashEncoder;
-use pictor_core::{Attributes, ContentHash, DecodeError, Encoder, ImageRecord, RasterSize};
+use pictor_core::{Attribute, ContentHash, DecodeError, Encoder, ImageRecord, RasterSize};
 use pictor_query::Engine;
 use pictor_storage::{KindChoice, Store};
 use pictor_web_ui::{ServeError, ServeOptions, Shutdown, serve};
@@ -115,7 +115,7 @@ pub fn index(folder: &tempfile::TempDir) -> Arc<Engine> {
             modified_ns: None,
             size: Some(RasterSize { width: 300, height: 200 }),
             captions: vec![caption.into()],
-            attributes: Attributes::new(),
+            attributes: [("stars".to_owned(), Attribute::Integer(i64::from(number)))].into(),
         };
         writer.put(record, &encoder.vector(content.as_bytes())).unwrap();
     }

@@ -1,8 +1,13 @@
-//! The text index: BM25 over captions and the words of file names. The only module that knows tantivy.
+//! The text index: BM25 over captions and the words of file names (here), and which images a filter matches (`select`). With
+//! the filter's grammar, the only modules that know tantivy.
 //!
-//! It holds ids and terms and nothing else: hits are looked up in the catalog, and the whole of it can be made again from the
+//! It holds ids, words and columns of attributes (`document`) and nothing else: hits are looked up in the catalog, and the whole of it can be made again from the
 //! catalog (I3). tantivy commits on its own, just before the catalog does; the generation goes into its commit payload, so
 //! everyone can see whether it stands where the manifest stands.
+
+mod columns;
+mod document;
+mod select;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,37 +15,18 @@ use std::path::{Path, PathBuf};
 use pictor_core::{Generation, Hit, ImageId, ImageRecord};
 use tantivy::collector::sort_key::{SortBySimilarityScore, SortByStaticFastValue};
 use tantivy::collector::{FilterCollector, TopDocs};
+use tantivy::directory::{Directory, META_LOCK};
 use tantivy::query::{BooleanQuery, Query, TermQuery};
-use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::schema::IndexRecordOption;
 use tantivy::{Index, Order, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
 
+pub use select::AttributeDescription;
+
 use crate::StorageError;
+use document::{Fields, document, schema};
 
 /// Memory for tantivy's one indexing thread; 20,000 images with captions fit, so a commit makes one tantivy segment.
 const WRITER_BYTES: usize = 50 << 20;
-
-#[derive(Clone, Copy)]
-struct Fields {
-    id: Field,
-    captions: Field,
-    name: Field,
-}
-
-/// The schema: the id to delete by and to answer with; captions stemmed as English; file-name words as they are.
-fn schema() -> (Schema, Fields) {
-    let words = |tokenizer: &str| {
-        // No positions: there are no phrase queries.
-        let indexing = TextFieldIndexing::default()
-            .set_tokenizer(tokenizer)
-            .set_index_option(IndexRecordOption::WithFreqs);
-        TextOptions::default().set_indexing_options(indexing)
-    };
-    let mut builder = Schema::builder();
-    let id = builder.add_u64_field("id", INDEXED | FAST);
-    let captions = builder.add_text_field("captions", words("en_stem"));
-    let name = builder.add_text_field("name", words("default"));
-    (builder.build(), Fields { id, captions, name })
-}
 
 /// What one commit changes.
 #[derive(Default)]
@@ -109,6 +95,30 @@ impl TextIndex {
         self.write(generation, true, &[], records)
     }
 
+    /// Deletes what a commit that died left behind; nobody else may be writing.
+    ///
+    /// tantivy names a list of deleted documents by its count of operations, comes to the same count when the same work is done
+    /// again, and does not overwrite: without this, the commit after a crash could fail for ever.
+    ///
+    /// # Errors
+    /// [`StorageError::Text`] and [`StorageError::Io`] when the directory cannot be read or a file not deleted.
+    pub(crate) fn collect_garbage(&self) -> Result<(), StorageError> {
+        // Held while a reader opens the files that it has just read the names of.
+        let directory = self.index.directory();
+        let _lock = directory.acquire_lock(&META_LOCK).map_err(|error| self.failed(error.into()))?;
+        let meta = self.index.load_metas().map_err(|source| self.failed(source))?;
+        let mut kept = meta.list_segment_files();
+        kept.extend(["meta.json", ".managed.json"].map(PathBuf::from));
+        for file in fs_err::read_dir(&self.path)? {
+            let path = file?.path();
+            let is_lock = path.extension().is_some_and(|extension| extension == "lock");
+            if !is_lock && !path.file_name().is_some_and(|name| kept.contains(Path::new(name))) {
+                fs_err::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether it is at most one tantivy segment without deleted documents.
     pub(crate) fn is_compact(&self) -> Result<bool, StorageError> {
         let segments = self.index.searchable_segment_metas().map_err(|source| self.failed(source))?;
@@ -146,22 +156,12 @@ impl TextIndex {
         }
         for entry in added {
             let (id, record) = entry?;
-            writer.add_document(self.document(id, record.borrow())).map_err(failed)?;
+            writer.add_document(document(&self.fields, id, record.borrow())).map_err(failed)?;
         }
         let mut commit = writer.prepare_commit().map_err(failed)?;
         commit.set_payload(&generation.to_string());
         commit.commit().map_err(failed)?;
         writer.wait_merging_threads().map_err(failed)
-    }
-
-    fn document(&self, id: ImageId, record: &ImageRecord) -> TantivyDocument {
-        let mut document = TantivyDocument::new();
-        document.add_u64(self.fields.id, id.0);
-        for caption in &record.captions {
-            document.add_text(self.fields.captions, caption);
-        }
-        document.add_text(self.fields.name, file_stem(&record.uri));
-        document
     }
 
     /// A view of the text index as it is now, which later commits do not change.
@@ -208,7 +208,7 @@ impl TextSearcher {
     pub(crate) fn ids(&self) -> Result<Vec<u64>, StorageError> {
         let mut all = vec![];
         for segment in self.searcher.segment_readers() {
-            let ids = segment.fast_fields().u64("id").map_err(|source| failed(&self.path, source))?;
+            let ids = self.id_column(segment)?;
             all.extend(segment.doc_ids_alive().filter_map(|document| ids.first(document)));
         }
         Ok(all)
@@ -260,15 +260,6 @@ impl TextSearcher {
             }
         }
         Ok(BooleanQuery::union(queries))
-    }
-}
-
-/// The last component of a uri without its extension: the part of a path that people name.
-fn file_stem(uri: &str) -> &str {
-    let name = uri.rsplit('/').next().unwrap_or(uri);
-    match name.rsplit_once('.') {
-        Some((stem, _)) if !stem.is_empty() => stem,
-        _ => name,
     }
 }
 
@@ -328,14 +319,5 @@ mod tests {
         let (_dir, text) = index(&[("/a.jpg", "dog"), ("/b.jpg", "dog"), ("/c.jpg", "dog")]);
         let hits = text.searcher().unwrap().search("dog", 2, Some(|id| id != 0)).unwrap();
         assert_eq!(hits.iter().map(|hit| hit.id.0).collect::<Vec<_>>(), [1, 2]);
-    }
-
-    #[test]
-    fn stems_of_uris() {
-        for (uri, stem) in
-            [("/a/b.c.jpg", "b.c"), ("/a/.hidden", ".hidden"), ("x", "x"), ("", ""), ("/a/", "")]
-        {
-            assert_eq!(file_stem(uri), stem);
-        }
     }
 }
