@@ -583,6 +583,14 @@ pub struct InspectArgs {
     /// List every skipped file with its reason.
     #[arg(long)]
     pub skipped: bool,
+
+    /// List what filters can compare: attributes, what they hold, and how many images have each.
+    #[arg(long)]
+    pub attributes: bool,
+
+    /// List images whose files had equal bytes when they were indexed.
+    #[arg(long)]
+    pub duplicates: bool,
 }
 
 /// `pictor verify` and `pictor repair`.

@@ -117,8 +117,35 @@ fn attributes_are_read_kept_and_filtered_by() {
     assert_eq!((&report["indexed"], &report["unchanged"]), (&1.into(), &5.into()));
     assert_eq!(search("stars:5 AND camera:canon*"), ["photo-01.jpg"]);
     assert_eq!(search("iso:*"), ["photo-02.jpg"]);
+    let known = desk.json("inspect --index idx --attributes");
+    let camera =
+        known["attributes"].as_array().unwrap().iter().find(|known| known["name"] == "camera").unwrap();
+    assert_eq!((&camera["holds"], &camera["images"]), (&serde_json::json!(["text"]), &3.into()));
+    assert!(
+        desk.run("inspect --index idx --attributes").succeeded().stdout().contains("taken: dates, 2 images")
+    );
     let text = desk.run("search --index idx --filter stars:5 a red car").succeeded().stdout();
     assert!(text.contains("1 of 6 images match") && text.contains("camera Canon EOS, stars 5"), "{text}");
+}
+
+#[test]
+fn images_of_equal_bytes_are_listed() {
+    let desk = Desk::with_photos(3);
+    desk.json("index photos --index idx");
+    assert!(desk.run("inspect --index idx --duplicates").succeeded().stdout().contains("no two images"));
+    std::fs::copy(desk.path("photos/photo-01.jpg"), desk.path("photos/again.jpg")).unwrap();
+    desk.json("index photos --index idx");
+    let groups = desk.json("inspect --index idx --duplicates")["duplicates"].clone();
+    assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
+    let uris: Vec<&str> =
+        groups[0]["uris"].as_array().unwrap().iter().map(|uri| uri.as_str().unwrap()).collect();
+    assert!(
+        uris.len() == 2 && uris[0].ends_with("photo-01.jpg") && uris[1].ends_with("again.jpg"),
+        "{uris:?}"
+    );
+    std::fs::remove_file(desk.path("photos/again.jpg")).unwrap();
+    desk.json("index photos --index idx --prune");
+    assert_eq!(desk.json("inspect --index idx --duplicates")["duplicates"], serde_json::json!([]));
 }
 
 #[test]

@@ -5,9 +5,10 @@
 //! ```text
 //! 'r' id       -> ImageRecord, JSON         the truth about an image
 //! 'u' uri      -> id                        finds an image by where it is; rebuilt from the records in recovery
+//! 'h' hash, id -> nothing                   finds images by their bytes; rebuilt like 'u'; may name images that have others now
 //! 'd' id       -> nothing                   died with the last commit; its record goes with the next one
 //! 's' uri      -> Skipped, JSON             the error ledger
-//! 'm' name     -> u64                       "generation", "next_id"
+//! 'm' name     -> u64                       "generation", "next_id", and "contents": 1 once there are keys of 'h'
 //! ```
 //!
 //! One key space rather than column families, because a commit is then one write-ahead log and one flushed file, and a reader
@@ -20,7 +21,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pictor_core::{Generation, ImageId, ImageRecord};
+use pictor_core::{ContentHash, Generation, ImageId, ImageRecord};
 use rocksdb::{
     DB, DBCompressionType, IteratorMode, LogLevel, Options, PrefixRange, ReadOptions, WriteBatch,
     WriteOptions,
@@ -32,11 +33,13 @@ use crate::StorageError;
 
 const RECORD: u8 = b'r';
 const URI: u8 = b'u';
+const HASH: u8 = b'h';
 const DEAD: u8 = b'd';
 const SKIPPED: u8 = b's';
 const META: u8 = b'm';
 const GENERATION: &[u8] = b"generation";
 const NEXT_ID: &[u8] = b"next_id";
+const CONTENTS: &[u8] = b"contents";
 
 /// Entries of one write while recovery rebuilds the uri map: a few megabytes.
 const RECOVERY_BATCH: usize = 10_000;
@@ -78,7 +81,9 @@ impl Catalog {
         options.create_if_missing(true);
         options.set_error_if_exists(true);
         let catalog = Self::opened(path, DB::open(&options, path))?;
-        catalog.write(WriteBatch::default(), Generation(0), 0)?;
+        let mut batch = WriteBatch::default();
+        batch.put(key(META, CONTENTS), 1_u64.to_be_bytes());
+        catalog.write(batch, Generation(0), 0)?;
         Ok(catalog)
     }
 
@@ -140,6 +145,51 @@ impl Catalog {
         })
     }
 
+    /// Whether there are keys to find images by their bytes; a catalog of an earlier version has none before its first writer.
+    pub(crate) fn knows_contents(&self) -> Result<bool, StorageError> {
+        Ok(self.get(&key(META, CONTENTS))?.is_some())
+    }
+
+    /// The images whose bytes have this hash, ascending, whether a manifest shows them or not.
+    pub(crate) fn same_content(&self, hash: ContentHash) -> Result<Vec<ImageId>, StorageError> {
+        if !self.knows_contents()? {
+            let contents = self.contents()?.into_iter().filter(|(known, _)| *known == hash);
+            return Ok(contents.map(|(_, id)| id).collect());
+        }
+        let mut ids = Vec::new();
+        for entry in self.scan_below(key(HASH, &hash.0)) {
+            let id = ImageId(self.number(&entry?.0)?);
+            ids.extend(self.has_content(id, hash)?.then_some(id));
+        }
+        Ok(ids)
+    }
+
+    /// Every image that has a hash with it, by hash and then by id, whether a manifest shows it or not.
+    pub(crate) fn contents(&self) -> Result<Vec<(ContentHash, ImageId)>, StorageError> {
+        let mut contents = Vec::new();
+        if self.knows_contents()? {
+            for entry in self.scan(HASH) {
+                let (key, _) = entry?;
+                let Some((hash, id)) = key.split_first_chunk::<32>() else {
+                    return Err(StorageError::damaged(&self.path, "a content hash is cut short"));
+                };
+                contents.push((ContentHash(*hash), ImageId(self.number(id)?)));
+            }
+        } else {
+            for entry in self.records() {
+                let (id, record) = entry?;
+                contents.extend(record.content_hash.map(|hash| (hash, id)));
+            }
+            contents.sort_unstable();
+        }
+        Ok(contents)
+    }
+
+    /// Whether an image's record has this hash: a key may be older than the record.
+    pub(crate) fn has_content(&self, id: ImageId, hash: ContentHash) -> Result<bool, StorageError> {
+        Ok(self.record(id)?.is_some_and(|record| record.content_hash == Some(hash)))
+    }
+
     /// Number of records, whether a manifest shows them or not.
     pub(crate) fn count_records(&self) -> Result<usize, StorageError> {
         self.scan(RECORD).try_fold(0, |count, entry| entry.map(|_| count + 1))
@@ -177,6 +227,9 @@ impl Catalog {
         let mut batch = WriteBatch::default();
         for entry in self.scan(DEAD) {
             let id = ImageId(self.number(&entry?.0)?);
+            if let Some(hash) = self.record(id)?.and_then(|record| record.content_hash) {
+                batch.delete(hash_key(hash, id));
+            }
             batch.delete(id_key(RECORD, id));
             batch.delete(id_key(DEAD, id));
         }
@@ -188,6 +241,9 @@ impl Catalog {
         for (id, record) in &changes.records {
             batch.put(id_key(RECORD, *id), to_json(record));
             batch.put(key(URI, record.uri.as_bytes()), id.0.to_be_bytes());
+            if let Some(hash) = record.content_hash {
+                batch.put(hash_key(hash, *id), []);
+            }
         }
         for (uri, skipped) in &changes.skipped {
             match skipped {
@@ -198,8 +254,8 @@ impl Catalog {
         self.write(batch, generation, next_id)
     }
 
-    /// Makes the catalog what the manifest of `generation` says: records that are not `live` go, the uri map is made again
-    /// from those that stay. The generation is written last, so a recovery that dies is simply done again.
+    /// Makes the catalog what the manifest of `generation` says: records that are not `live` go, the maps of uris and
+    /// hashes are made again from those that stay. The generation is written last, so a recovery that dies is simply done again.
     ///
     /// # Errors
     /// [`StorageError::Damaged`] when a live image has no record, which no crash can cause.
@@ -212,13 +268,18 @@ impl Catalog {
     ) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
         batch.delete_range([URI], [URI + 1]);
+        batch.delete_range([HASH], [HASH + 1]);
         batch.delete_range([DEAD], [DEAD + 1]);
+        batch.put(key(META, CONTENTS), 1_u64.to_be_bytes());
         let mut found = 0;
         for entry in self.records() {
             let (id, record) = entry?;
             if live(id) {
                 found += 1;
                 batch.put(key(URI, record.uri.as_bytes()), id.0.to_be_bytes());
+                if let Some(hash) = record.content_hash {
+                    batch.put(hash_key(hash, id), []);
+                }
             } else {
                 batch.delete(id_key(RECORD, id));
             }
@@ -265,11 +326,20 @@ impl Catalog {
 
     /// Entries of one kind by ascending key, which comes without its first byte.
     fn scan(&self, kind: u8) -> impl Iterator<Item = Result<(Vec<u8>, Box<[u8]>), StorageError>> {
+        self.scan_below(vec![kind])
+    }
+
+    /// Entries whose key starts with `prefix` by ascending key, which comes without it.
+    fn scan_below(
+        &self,
+        prefix: Vec<u8>,
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Box<[u8]>), StorageError>> {
         let mut range = ReadOptions::default();
-        range.set_iterate_range(PrefixRange([kind]));
-        self.db.iterator_opt(IteratorMode::Start, range).map(|entry| {
+        let length = prefix.len();
+        range.set_iterate_range(PrefixRange(prefix));
+        self.db.iterator_opt(IteratorMode::Start, range).map(move |entry| {
             let (key, value) = entry.map_err(|source| self.failed(source))?;
-            Ok((key[1..].to_vec(), value))
+            Ok((key[length..].to_vec(), value))
         })
     }
 
@@ -312,6 +382,10 @@ fn key(kind: u8, rest: &[u8]) -> Vec<u8> {
 
 fn id_key(kind: u8, id: ImageId) -> Vec<u8> {
     key(kind, &id.0.to_be_bytes())
+}
+
+fn hash_key(hash: ContentHash, id: ImageId) -> Vec<u8> {
+    [&[HASH][..], &hash.0, &id.0.to_be_bytes()].concat()
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

@@ -46,7 +46,7 @@ pub(crate) fn run(layout: &Layout, lock: WriterLock) -> Result<Recovered, Storag
     let catalog = Catalog::open(&layout.catalog())?;
     let next_id = manifest.next_id.max(catalog.next_id()?);
     let live = |id| segment::locate(&segments, id).is_some();
-    if catalog.generation()? != manifest.generation {
+    if catalog.generation()? != manifest.generation || !catalog.knows_contents()? {
         let images = segments.iter().map(Segment::live).sum();
         catalog.recover(manifest.generation, next_id, images, live)?;
     }

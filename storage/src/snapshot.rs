@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use pictor_ann::{RowSet, SearchOptions, VectorIndex};
-use pictor_core::{EncoderSpec, Generation, Hit, ImageId, ImageRecord};
+use pictor_core::{ContentHash, EncoderSpec, Generation, Hit, ImageId, ImageRecord};
 
 use crate::catalog::{Catalog, Skipped};
 use crate::filter::{Filter, FilterError};
@@ -253,6 +253,37 @@ impl Snapshot {
         let shown =
             |entry: &Result<(ImageId, _), _>| entry.as_ref().map_or(true, |(id, _)| self.contains(*id));
         records.into_iter().flatten().filter(shown).chain(error)
+    }
+
+    /// The images whose files had these bytes when they were indexed, by ascending id.
+    ///
+    /// # Errors
+    /// [`StorageError::Catalog`] when the catalog cannot be read.
+    pub fn same_content(&self, hash: ContentHash) -> Result<Vec<ImageId>, StorageError> {
+        let mut ids = self.catalog()?.same_content(hash)?;
+        ids.retain(|id| self.contains(*id));
+        Ok(ids)
+    }
+
+    /// Images whose files had equal bytes when they were indexed: groups of two or more, each by ascending id.
+    ///
+    /// # Errors
+    /// [`StorageError::Catalog`] when the catalog cannot be read.
+    pub fn duplicates(&self) -> Result<Vec<(ContentHash, Vec<ImageId>)>, StorageError> {
+        let catalog = self.catalog()?;
+        let contents = catalog.contents()?;
+        let mut groups = Vec::new();
+        for same in contents.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
+            let hash = same[0].0;
+            let mut ids = Vec::new();
+            for (_, id) in same.iter().filter(|(_, id)| self.contains(*id)) {
+                ids.extend(catalog.has_content(*id, hash)?.then_some(*id));
+            }
+            if ids.len() > 1 {
+                groups.push((hash, ids));
+            }
+        }
+        Ok(groups)
     }
 
     /// The files that could not be indexed and why, by uri.

@@ -1,6 +1,6 @@
 //! What each call does.
 
-use pictor_core::{Encoder, Generation, ImageId, testing::HashEncoder};
+use pictor_core::{ContentHash, Encoder, Generation, ImageId, ImageRecord, testing::HashEncoder};
 use pictor_storage::{KindChoice, Skipped, StorageError, Store};
 
 use crate::{DIM, check_consistent, encoder, new_store, put, record, store_of, uris, vector};
@@ -256,4 +256,37 @@ fn describes_itself() {
     assert_eq!(bytes.segments, segments.iter().map(|segment| segment.bytes.total).sum::<u64>());
     assert!(bytes.catalog > 0 && bytes.text > 0);
     assert_eq!(bytes.total, bytes.segments + bytes.catalog + bytes.text);
+}
+
+#[test]
+fn finds_images_by_their_bytes() {
+    let (_dir, store) = new_store("auto");
+    let mut writer = store.writer().unwrap();
+    let hash = |byte: u8| ContentHash([byte; 32]);
+    let with = |uri: &str, byte: Option<u8>| ImageRecord { content_hash: byte.map(hash), ..record(uri, uri) };
+    for (uri, byte) in
+        [("a", Some(1)), ("b", Some(2)), ("c", Some(1)), ("d", None), ("e", None), ("f", Some(1))]
+    {
+        writer.put(with(uri, byte), &vector(uri)).unwrap();
+    }
+    writer.commit().unwrap();
+    let first = store.snapshot().unwrap();
+    assert_eq!(first.same_content(hash(1)).unwrap(), [0, 2, 5].map(ImageId));
+    assert_eq!(first.same_content(hash(9)).unwrap(), []);
+    assert_eq!(first.duplicates().unwrap(), [(hash(1), [0, 2, 5].map(ImageId).to_vec())]);
+
+    // Deleted, of other bytes by an update, and replaced.
+    writer.delete(ImageId(0)).unwrap();
+    writer.update_record(ImageId(2), with("c", Some(2))).unwrap();
+    writer.put(with("f", Some(3)), &vector("f")).unwrap();
+    writer.commit().unwrap();
+    let second = store.snapshot().unwrap();
+    assert_eq!(second.same_content(hash(1)).unwrap(), []);
+    assert_eq!(second.duplicates().unwrap(), [(hash(2), [1, 2].map(ImageId).to_vec())]);
+    assert_eq!(first.same_content(hash(1)).unwrap(), [0, 2, 5].map(ImageId), "a snapshot stays what it was");
+    writer.delete(ImageId(3)).unwrap();
+    writer.commit().unwrap();
+    drop(writer);
+    assert_eq!(store.snapshot().unwrap().same_content(hash(3)).unwrap(), [ImageId(6)]);
+    check_consistent(store.dir());
 }

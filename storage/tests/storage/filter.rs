@@ -160,6 +160,11 @@ fn what_cannot_be_meant_is_refused_with_what_can() {
 fn names_go_with_the_last_image_that_has_them() {
     let (_dir, store) = album();
     let before = store.snapshot().unwrap();
+    let named = |snapshot: &Snapshot| {
+        let attributes = snapshot.attributes().unwrap().into_iter();
+        attributes.map(|known| (known.name, known.holds.join(", "), known.images)).collect::<Vec<_>>()
+    };
+    let known = named(&before);
     let mut writer = store.writer().unwrap();
     writer.delete(ImageId(0)).unwrap();
     writer.delete(ImageId(1)).unwrap();
@@ -171,13 +176,9 @@ fn names_go_with_the_last_image_that_has_them() {
         if name == "camera" && !known.contains(&name)));
     assert_eq!(matching(&after, "iso:>=100").unwrap(), [4]);
     assert_eq!(matching(&after, "caption:dog").unwrap(), [2, 5, 6]);
-    let named = |snapshot: &Snapshot| {
-        let attributes = snapshot.attributes().unwrap().into_iter();
-        attributes.map(|known| (known.name, known.holds.join(", "), known.images)).collect::<Vec<_>>()
-    };
     let flash = named(&after).into_iter().find(|(name, ..)| name == "flash");
     assert_eq!(flash, Some(("flash".into(), "true and false".into(), 1)));
-    let iso = named(&before).into_iter().find(|(name, ..)| name == "iso").unwrap();
+    let iso = known.into_iter().find(|(name, ..)| name == "iso").unwrap();
     assert_eq!((iso.1.contains("numbers"), iso.1.contains("text"), iso.2), (true, true, 4));
 }
 
