@@ -10,11 +10,10 @@ use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::layout::Layout;
-use crate::lock::WriterLock;
 use crate::manifest::Manifest;
 use crate::segment::{self, Segment};
 use crate::verify::{Examined, Finding, Part, Remedy};
-use crate::{StorageError, recovery};
+use crate::{StorageError, recovery, verify};
 
 /// What [`repair`] did.
 #[derive(Clone, Debug, Serialize)]
@@ -33,8 +32,7 @@ pub struct Repair {
 /// # Errors
 /// As [`verify`](crate::verify), and whatever kept a part from being written. What was done before stays.
 pub fn repair(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Repair, StorageError> {
-    Manifest::read(dir)?;
-    let _lock = WriterLock::take(dir)?;
+    let _lock = verify::lock(dir)?;
     let layout = Layout::new(dir);
     let found = Examined::all(&layout, progress)?;
     let Some(manifest) = &found.manifest else {

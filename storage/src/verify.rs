@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use pictor_core::{EmbeddingBatch, Generation, ImageId};
 use serde::Serialize;
 
-use crate::StorageError;
 use crate::catalog::Catalog;
 use crate::layout::Layout;
 use crate::lock::WriterLock;
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::segment::{self, Segment};
 use crate::text::TextIndex;
+use crate::{StorageError, Store};
 
 /// Vectors that are looked at between two calls of `progress`.
 const PIECE: usize = 1024;
@@ -84,9 +84,7 @@ pub struct Verification {
 /// [`StorageError::Missing`], [`StorageError::NotAnIndex`], [`StorageError::Version`], [`StorageError::Busy`] when a writer is at
 /// work, and [`StorageError::Io`] when the file system fails. Damage is no error but a finding.
 pub fn verify(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verification, StorageError> {
-    // Before the lock, which would make a file in a folder that is no index.
-    Manifest::read(dir)?;
-    let _lock = WriterLock::take(dir)?;
+    let _lock = lock(dir)?;
     let examined = Examined::all(&Layout::new(dir), progress)?;
     Ok(Verification {
         generation: examined.manifest.as_ref().map(|manifest| manifest.generation),
@@ -94,6 +92,19 @@ pub fn verify(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verification, S
         vectors: examined.vectors,
         findings: examined.findings,
     })
+}
+
+/// The writer's lock of an index, whose manifest may be damaged. One of an older format is brought to the current one first,
+/// as whenever it is opened.
+///
+/// # Errors
+/// As [`verify`].
+pub(crate) fn lock(dir: &Path) -> Result<WriterLock, StorageError> {
+    // Before the lock, which would make a file in a folder that is no index.
+    match Store::open(dir) {
+        Ok(_) | Err(StorageError::Damaged { .. }) => WriterLock::take(dir),
+        Err(error) => Err(error),
+    }
 }
 
 /// An index that was looked at whole.
@@ -277,8 +288,12 @@ impl Examined {
         advance: &mut dyn FnMut(u64),
     ) -> Result<(), StorageError> {
         let segments = self.known_segments();
-        let live = |id| segments.as_ref().is_none_or(|segments| segment::locate(segments, id).is_some());
         let dead = catalog.dead().collect::<Result<HashSet<ImageId>, _>>()?;
+        // Where it is not known which images there are, those that are not known to have died.
+        let live = |id| match &segments {
+            Some(segments) => segment::locate(segments, id).is_some(),
+            None => !dead.contains(&id),
+        };
         let (mut unread, mut left_over, mut unmapped) = Default::default();
         let mut found = 0;
         for entry in catalog.records() {

@@ -35,7 +35,9 @@ fn contents(dir: &Path) -> Result<String, StorageError> {
     for entry in snapshot.records() {
         let (id, record) = entry?;
         let by_vector = snapshot.search_vectors(&vector(&record.uri), 9, None, None)?;
+        // Without scores: tantivy counts what was deleted until it rewrites its files, so a new text index has others.
         let by_words = snapshot.search_text(&record.uri, 9, None)?;
+        let by_words: Vec<ImageId> = by_words.iter().map(|hit| hit.id).collect();
         text += &format!("{id} {record:?} {:?} {by_vector:?} {by_words:?}\n", snapshot.vector(id)?);
     }
     Ok(text)
