@@ -1,11 +1,13 @@
-//! FAISS: any index of its factory, behind the same face as the others.
+//! FAISS: any index of its factory, behind the same face as the others. (Graphs over whole vectors it only builds: `hnsw.rs` keeps and
+//! walks them.)
 //!
 //! FAISS proposes rows, [`refine`](crate::refine) scores them exactly: an index that stores vectors as they are is asked for `k`
-//! rows, a quantised one (SQ, PQ, PCA, …) for ten times as many. What FAISS finds too few of (a filter, too few probed lists) is
-//! found by an exact scan instead.
+//! rows, a quantised one (SQ, PQ, PCA, …) for ten times as many; a filtered search for four times as many as that. What FAISS finds
+//! too few of (a filter, too few probed lists) is found by an exact scan instead.
 //!
-//! Default effort: `nprobe = max(32, nlist / 16)` of inverted lists, `efSearch = max(64, 2k)` of graphs. FAISS's own defaults, 1
-//! and 16, are meant to be tuned and find little.
+//! Default effort: `nprobe = max(32, nlist / 16)` of inverted lists, and all of them under a filter, whose rows may be in any;
+//! `efSearch = max(64, twice the rows asked for)` of graphs over codes. FAISS's own defaults, 1 and 16, are meant to be tuned and find
+//! little.
 //!
 //! Threads: building uses all cores through OpenMP. A search runs on the thread that asks: many queries at once is how the
 //! cores are used, and OpenMP would otherwise keep a team of workers for every thread that ever searched

@@ -1,8 +1,8 @@
 //! The words every other crate of Pictor speaks.
 //!
 //! What lives here: ids ([`ImageId`], [`Generation`]), ranked results ([`Score`], [`Hit`]), vectors that are known to be
-//! comparable ([`EmbeddingBatch`], [`EncoderSpec`]), what is known of an image ([`ImageRecord`]), what a caption file says
-//! ([`parse_captions`]) and the two seams behind which models live ([`Encoder`], [`Matcher`]).
+//! comparable ([`EmbeddingBatch`], [`EncoderSpec`]), what is known of an image ([`ImageRecord`]), what a caption file or an
+//! attribute file says ([`parse_captions`], [`parse_attributes`]) and the two seams behind which models live ([`Encoder`], [`Matcher`]).
 //!
 //! What never lives here: I/O, threads, a heavy dependency. A type belongs in this crate when at least two others need it;
 //! otherwise it stays with the code that owns its invariant.

@@ -1,8 +1,8 @@
 //! From a request to ranked hits. Synchronous; knows no HTTP and no concrete model.
 //!
-//! [`Engine::search`] is the whole way, each step in a module of its own: check the request (`parse`), encode it once
-//! (`engine`), ask the retrievers on one snapshot (`retrieve`), combine their lists (`fuse`), fetch the records of the best
-//! (`hydrate`), and on request say where each score comes from (`explain`).
+//! [`Engine::search`] is the whole way, each step in a module of its own: check the request (`parse`), encode it once and find what
+//! its filter matches (`engine`), ask the retrievers on one snapshot for the best of that (`retrieve`), combine their lists
+//! (`fuse`), fetch the records of the best (`hydrate`), and on request say where each score comes from (`explain`).
 //!
 //! What must stay true: everything in one response comes from one snapshot; a ranking is a function of the index and the request,
 //! never of timing; a request that cannot be answered as asked is an error, not a different answer.

@@ -1,10 +1,11 @@
 //! What is on disk and what is true after a crash.
 //!
 //! An index is a directory of three stores and one small file that says what of them counts: segments (vectors, ids, a
-//! nearest-neighbour index each; `segment/`), the catalog (RocksDB; `catalog.rs`), the text index (tantivy; `text.rs`) and
+//! nearest-neighbour index each; `segment/`), the catalog (RocksDB; `catalog.rs`), the text index (tantivy; `text/`) and
 //! `manifest.json` (`manifest.rs`), whose replacement is the commit (`commit.rs`); segments are merged in the background (`merge.rs`
-//! chooses, `merging.rs` works). [`Store`] opens it; a [`Snapshot`] reads one
-//! generation of it and never changes; the one [`Writer`] gathers changes and commits them.
+//! chooses, `merging.rs` works). [`Store`] opens it; a [`Snapshot`] reads one generation of it and never changes, and finds what a
+//! [`Filter`] matches; the one [`Writer`] gathers changes and commits them. [`verify()`] says what is wrong, [`repair()`] makes again what
+//! can be.
 //!
 //! Why three stores and no database of our own: each is the best at what it does, and a manifest above them makes their
 //! commits one. Why no database *around* them: vectors want to be mapped as they lie.

@@ -294,10 +294,11 @@ impl Snapshot {
         self.catalog()?.skipped().collect()
     }
 
-    /// Reads every byte of the index and checks it, which opening it does not: the checksums of all vectors, of the text
-    /// index and of the catalog's blocks, and that every image has a record.
+    /// Reads what opening does not and nothing can be answered without: compares the checksums of all vectors, of the text index
+    /// and of the catalog's blocks, and checks that every image has a record. Needs no lock.
     ///
-    /// A program that wants to know everything that is wrong, and may wait for the writer, calls [`crate::verify()`].
+    /// A program that wants to know everything that is wrong, in the nearest-neighbour indexes too, and can do without a writer
+    /// meanwhile, calls [`crate::verify()`].
     ///
     /// # Errors
     /// The first thing that is wrong.

@@ -1,9 +1,9 @@
 //! The text index: BM25 over captions and the words of file names (here), and which images a filter matches (`select`). With
 //! the filter's grammar, the only modules that know tantivy.
 //!
-//! It holds ids, words and columns of attributes (`document`) and nothing else: hits are looked up in the catalog, and the whole of it can be made again from the
-//! catalog (I3). tantivy commits on its own, just before the catalog does; the generation goes into its commit payload, so
-//! everyone can see whether it stands where the manifest stands.
+//! It holds ids, words and columns of attributes (`document`) and nothing else: hits are looked up in the catalog, and the whole of
+//! it can be made again from the catalog (I3). tantivy commits on its own, just before the catalog does; the generation goes into its
+//! commit payload, so everyone can see whether it stands where the manifest stands.
 
 mod columns;
 mod document;
