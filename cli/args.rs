@@ -54,6 +54,8 @@ pub enum Command {
     /// Write the vectors of images or texts to a NumPy file.
     #[command(subcommand)]
     Embed(EmbedCommand),
+    /// Encode the images of an index again with another model; the old vectors serve until all are there.
+    Reindex(ReindexArgs),
     /// Models: what there is, install, show, verify, remove.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -238,6 +240,48 @@ Filters:
   AND, OR, NOT, ( )                   in capitals; AND binds tighter than OR
 A value with a space or any of : ( ) [ ] { } ^ ' in it is written in double quotes. Names: uri, width, height, bytes, modified,
 caption, and what `pictor inspect --attributes` lists.";
+
+/// `pictor reindex`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The new vectors are made beside the old ones, which go on serving searches. When all images have one, one file is replaced \
+    and the index is of the new model. Stopped or killed, the same command goes on. Images whose files are gone keep the switch from \
+    happening, unless --drop-missing says that they may go."
+)]
+pub struct ReindexArgs {
+    #[command(flatten)]
+    pub index: IndexDir,
+
+    /// The new model, by name (bundled or on the search path that `pictor doctor` prints) or by folder.
+    #[arg(long, value_name = "NAME|DIR", required_unless_present_any = ["rollback", "discard", "forget_previous"])]
+    pub model: Option<String>,
+
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+
+    #[command(flatten)]
+    pub decode: ImageArgs,
+
+    /// Images the model encodes at a time; by default 32 on a processor and 128 on each GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: Option<u16>,
+
+    /// Switch although some images cannot be encoded again; the new index goes without them.
+    #[arg(long)]
+    pub drop_missing: bool,
+
+    /// Go back to the model before the last switch; doing it again undoes that.
+    #[arg(long, conflicts_with_all = ["model", "discard", "forget_previous"])]
+    pub rollback: bool,
+
+    /// Throw away new vectors that were begun and not finished.
+    #[arg(long, conflicts_with_all = ["model", "forget_previous"])]
+    pub discard: bool,
+
+    /// Delete the vectors that are kept for --rollback.
+    #[arg(long, conflicts_with = "model")]
+    pub forget_previous: bool,
+}
 
 /// `pictor search`.
 #[derive(Debug, Args)]

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
 fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
     match command {
         Command::Index(args) => commands::index::run(args, output),
+        Command::Reindex(args) => commands::reindex::run(args, output),
         Command::Search(args) => commands::search::run(args, output),
         Command::Serve(args) => commands::serve::run(args, output),
         Command::Eval(args::EvalCommand::Retrieval(args)) => commands::eval::run(args, output),

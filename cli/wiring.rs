@@ -33,7 +33,17 @@ pub fn check_cpu() -> anyhow::Result<()> {
 
 /// Opens a model, which decodes images as `decode` says, and says what runs it.
 pub fn encoder(args: &ModelArgs, decode: DecodeOptions, output: &Output) -> anyhow::Result<Arc<DualEncoder>> {
-    open_encoder(&args.model, args.runtime.runtime, &args.runtime.placement, decode, output)
+    encoder_named(&args.model, &args.runtime, decode, output)
+}
+
+/// As [`encoder`], of a model by name or folder.
+pub fn encoder_named(
+    model: &str,
+    runtime: &RuntimeArgs,
+    decode: DecodeOptions,
+    output: &Output,
+) -> anyhow::Result<Arc<DualEncoder>> {
+    open_encoder(model, runtime.runtime, &runtime.placement, decode, output)
 }
 
 fn open_encoder(

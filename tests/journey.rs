@@ -221,7 +221,7 @@ fn compaction_makes_one_segment_and_changes_no_answer() {
     assert!(of("after", "bytes") > 0);
     let after = desk.json(question);
     assert_eq!((&after["hits"], &after["generation"]), (&before["hits"], &before["generation"]));
-    desk.run("inspect --index idx --verify").succeeded();
+    desk.run("verify --index idx").succeeded();
 
     let again = desk.run("compact --index idx").succeeded();
     assert!(again.stdout().starts_with("nothing to do: 1 segments, 6 rows"), "{}", again.stdout());

@@ -6,6 +6,7 @@
 //! - `journey`: the commands as a user runs them, from photographs to ranked results
 //! - `mistakes`: what a user gets wrong, and what the error says
 //! - `exchange`: vectors from elsewhere and to elsewhere; an index that is damaged, verified and repaired
+//! - `reindex`: from one model to another, and back
 //! - `crash`: a process killed in the middle of its work
 //! - `models`: models installed from a hub, which `hub_server` plays; and removed, and verified
 //! - `serve`: the service as a program sees it
@@ -26,4 +27,5 @@ mod layers;
 mod mistakes;
 mod models;
 mod quality;
+mod reindex;
 mod serve;

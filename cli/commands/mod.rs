@@ -10,6 +10,7 @@ pub mod import;
 pub mod index;
 pub mod inspect;
 pub mod model;
+pub mod reindex;
 pub mod repair;
 pub mod search;
 pub mod serve;

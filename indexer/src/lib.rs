@@ -4,6 +4,8 @@
 //! [`index`] is the whole of it. `source/` says which files there are, `pipeline` moves them through reading, decoding,
 //! encoding and writing with bounded memory, `progress` says how it goes while it runs, `report` what came of it.
 //!
+//! [`reindex`] encodes the images of an index again, with another model.
+//!
 //! [`import`] and [`export`] are the other way in and out: vectors that are there already, in clip-retrieval's layout (`exchange/`).
 //!
 //! A bad image is data, never an abort and never a lost path: it ends up in [`IndexReport::skipped`] and in the index's own
@@ -36,6 +38,7 @@ mod export;
 mod import;
 mod pipeline;
 mod progress;
+mod reindex;
 mod report;
 mod source;
 
@@ -44,5 +47,6 @@ pub use export::{ExportOptions, ExportReport, export};
 pub use import::{ImportOptions, ImportReport, ImportSource, import};
 pub use pipeline::{IndexOptions, MAX_FILE_BYTES, check_sources, index};
 pub use progress::{Progress, ProgressState, StageTimes};
+pub use reindex::{ReindexReport, reindex};
 pub use report::IndexReport;
 pub use source::{Asset, AttributeFile, Captions, IMAGE_EXTENSIONS};

@@ -88,6 +88,23 @@ pub enum StorageError {
         /// The index's encoder, then the caller's.
         specs: Box<(EncoderSpec, EncoderSpec)>,
     },
+    /// A migration to another model was begun and is not finished.
+    #[error(
+        "vectors of {} are being made beside this index, and {} was asked for; go on with the first, or throw its vectors away \
+         with `pictor reindex --discard`", .specs.0, .specs.1
+    )]
+    OtherSuccessor {
+        /// The encoder of the migration that was begun, then the one asked for.
+        specs: Box<(EncoderSpec, EncoderSpec)>,
+    },
+    /// There is nothing to switch to.
+    #[error("no vectors of another model have been made; make them with `pictor reindex --model NAME`")]
+    NoSuccessor,
+    /// There is nothing to go back to.
+    #[error(
+        "no vectors of an earlier model are kept, so there is nothing to go back to; use `pictor reindex --model NAME`"
+    )]
+    NoPrevious,
     /// Another writer holds the lock.
     #[error(
         "{dir} is being written by {}; wait until that run has finished, or stop it", holder_name(.holder)

@@ -1,5 +1,5 @@
-//! A test hook: `PICTOR_FAILPOINT=<name>` makes the process die, as in a power cut, at a named point of a commit, a merge or a
-//! compaction. `<name>:<n>` dies when it comes by for the n-th time, `<name>:<n>:kill` by SIGKILL and not by abort.
+//! A test hook: `PICTOR_FAILPOINT=<name>` makes the process die, as in a power cut, at a named point of a commit, a merge, a
+//! compaction or a migration. `<name>:<n>` dies when it comes by for the n-th time, `<name>:<n>:kill` by SIGKILL and not by abort.
 //!
 //! RocksDB and tantivy do their own I/O, so a crash between the steps can only be shown by a process that really dies. The
 //! names are those of the steps that have just finished; FORMAT.md lists them. Compiled in always, because the binary that is
@@ -38,6 +38,14 @@ pub(crate) enum Point {
     CompactCatalog,
     /// tantivy's segments are merged.
     CompactText,
+    /// A migration: the old manifest is kept for the way back.
+    SwitchPrevious,
+    /// The manifest names the successor's stores: the migration has happened.
+    SwitchManifest,
+    /// The way back: the manifest that is to be undone is kept.
+    RollbackUndone,
+    /// The manifest is that from before the migration.
+    RollbackManifest,
 }
 
 impl Point {
@@ -57,6 +65,10 @@ impl Point {
             Self::MergeGarbage => "after-merge-garbage",
             Self::CompactCatalog => "after-compact-catalog",
             Self::CompactText => "after-compact-text",
+            Self::SwitchPrevious => "after-switch-previous",
+            Self::SwitchManifest => "after-switch-manifest",
+            Self::RollbackUndone => "after-rollback-undone",
+            Self::RollbackManifest => "after-rollback-manifest",
         }
     }
 }

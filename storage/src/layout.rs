@@ -9,6 +9,8 @@ use crate::directory::{Directory, FsDirectory};
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     root: Arc<Path>,
+    /// The directory of the three stores: the root, or one in it.
+    home: Arc<Path>,
     directory: Arc<dyn Directory>,
 }
 
@@ -20,7 +22,12 @@ impl Layout {
 
     /// The index in `root`, changed through `directory`.
     pub(crate) fn with(root: &Path, directory: Arc<dyn Directory>) -> Self {
-        Self { root: root.into(), directory }
+        Self { root: root.into(), home: root.into(), directory }
+    }
+
+    /// The same index with its stores where a manifest's `home` says.
+    pub(crate) fn at(&self, home: &str) -> Self {
+        Self { home: self.root.join(home).into(), ..self.clone() }
     }
 
     /// The index directory.
@@ -35,17 +42,17 @@ impl Layout {
 
     /// RocksDB's directory.
     pub(crate) fn catalog(&self) -> PathBuf {
-        self.root.join("catalog")
+        self.home.join("catalog")
     }
 
     /// tantivy's directory.
     pub(crate) fn text(&self) -> PathBuf {
-        self.root.join("text")
+        self.home.join("text")
     }
 
     /// The directory of all segments.
     pub(crate) fn segments(&self) -> PathBuf {
-        self.root.join("segments")
+        self.home.join("segments")
     }
 
     /// The directory of the segment called `name`.

@@ -52,6 +52,9 @@ pub(crate) struct Manifest {
     pub(crate) next_id: u64,
     /// The next segment is named after this number, so that no two that a manifest names ever share a directory.
     pub(crate) next_segment: u64,
+    /// The directory of the three stores within the index directory: `""`, or `model-1` and so on after a migration.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) home: String,
     /// What made the vectors.
     pub(crate) encoder: EncoderSpec,
     /// What was asked for when the index was made.
@@ -72,6 +75,7 @@ impl Manifest {
             generation: Generation(0),
             next_id: 0,
             next_segment: 1,
+            home: String::new(),
             encoder,
             kind,
             dtype,
@@ -112,12 +116,16 @@ impl Manifest {
     /// # Errors
     /// [`StorageError::Version`], or [`StorageError::Damaged`] for anything that is not a manifest with a right checksum.
     pub(crate) fn parse(root: &Path, bytes: &[u8]) -> Result<Self, StorageError> {
+        Self::parse_at(Self::path(root), bytes)
+    }
+
+    /// As [`Manifest::parse`], of the file at `path`.
+    pub(crate) fn parse_at(path: PathBuf, bytes: &[u8]) -> Result<Self, StorageError> {
         /// Read first, and alone: another version may have other fields.
         #[derive(Deserialize)]
         struct Format {
             format: u32,
         }
-        let path = Self::path(root);
         let not_json = |error: serde_json::Error| StorageError::damaged(&path, error.to_string());
         let Format { format } = serde_json::from_slice(bytes).map_err(not_json)?;
         if format != FORMAT_VERSION {
@@ -125,6 +133,13 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(not_json)?;
         let found = manifest.compute_checksum();
+        let home = &manifest.home;
+        if home.contains(['/', '\\']) || home == ".." {
+            return Err(StorageError::damaged(
+                &path,
+                format!("its stores are in '{home}', which is no name"),
+            ));
+        }
         if found != manifest.checksum {
             let expected = &manifest.checksum;
             return Err(StorageError::damaged(
@@ -137,9 +152,14 @@ impl Manifest {
 
     /// Seals the manifest and puts it in the place of the one in `root`: when this returns, the commit has happened.
     pub(crate) fn replace(&mut self, directory: &dyn Directory, root: &Path) -> Result<(), StorageError> {
+        self.replace_at(directory, &Self::path(root))
+    }
+
+    /// As [`Manifest::replace`], of the file at `path`.
+    pub(crate) fn replace_at(&mut self, directory: &dyn Directory, path: &Path) -> Result<(), StorageError> {
         self.checksum = self.compute_checksum();
         let json = serde_json::to_vec_pretty(self).expect("a manifest is plain data; this is a bug");
-        Ok(directory.atomic_write(&Self::path(root), &json)?)
+        Ok(directory.atomic_write(path, &json)?)
     }
 
     fn compute_checksum(&self) -> String {

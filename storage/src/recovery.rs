@@ -37,6 +37,7 @@ pub(crate) struct Recovered {
 /// Whatever keeps its parts from being opened; [`StorageError::Damaged`] when a part that nothing can replace is.
 pub(crate) fn run(layout: &Layout, lock: WriterLock) -> Result<Recovered, StorageError> {
     let manifest = Manifest::parse(layout.root(), &Manifest::read(layout.root())?)?;
+    let layout = &layout.at(&manifest.home);
     let segments = manifest
         .segments
         .iter()

@@ -38,7 +38,7 @@ pub fn repair(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Repair, Storage
     let Some(manifest) = &found.manifest else {
         return Ok(Repair { repaired: vec![], done: vec![], remaining: found.findings });
     };
-    let done = make_again(&layout, manifest, &found)?;
+    let done = make_again(&layout.at(&manifest.home), manifest, &found)?;
     if done.is_empty() {
         return Ok(Repair { repaired: vec![], done, remaining: found.findings });
     }

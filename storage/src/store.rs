@@ -49,16 +49,18 @@ impl Store {
         kind: KindChoice,
         dtype: Dtype,
     ) -> Result<Self, StorageError> {
-        Self::create_in(Layout::new(dir), spec, kind, dtype).map_err(|error| error.on_disk(dir))
+        Self::create_from(Layout::new(dir), Manifest::empty(spec.clone(), kind, dtype))
     }
 
-    fn create_in(
-        layout: Layout,
-        spec: &EncoderSpec,
-        kind: KindChoice,
-        dtype: Dtype,
-    ) -> Result<Self, StorageError> {
+    /// Makes the empty index that `manifest` describes.
+    pub(crate) fn create_from(layout: Layout, manifest: Manifest) -> Result<Self, StorageError> {
+        let dir = layout.root().to_owned();
+        Self::create_in(layout, manifest).map_err(|error| error.on_disk(&dir))
+    }
+
+    fn create_in(layout: Layout, mut manifest: Manifest) -> Result<Self, StorageError> {
         let dir = layout.root();
+        let spec = manifest.encoder.clone();
         if spec.dim == 0 {
             return Err(StorageError::Dimension { expected: 1, received: 0 });
         }
@@ -72,15 +74,15 @@ impl Store {
             directory.delete(&leftover)?;
         }
         directory.create_dir(&layout.segments())?;
-        segment::try_kind(&layout.segments().join("trial.tmp"), &kind, spec.dim)?;
+        segment::try_kind(&layout.segments().join("trial.tmp"), &manifest.kind, spec.dim)?;
         Catalog::create(&layout.catalog())?;
         TextIndex::create(&layout.text())?;
         directory.sync(dir)?;
-        Manifest::empty(spec.clone(), kind, dtype).replace(directory, dir)?;
+        manifest.replace(directory, dir)?;
         if let Some(parent) = dir.canonicalize()?.parent() {
             directory.sync(parent)?;
         }
-        Ok(Self { encoder: spec.clone(), newest: Mutex::default(), layout })
+        Ok(Self { encoder: spec, newest: Mutex::default(), layout })
     }
 
     /// Opens the index in `dir`. Only the manifest is read; segments are opened by [`Store::snapshot`]. An index of format 1 is
@@ -149,9 +151,11 @@ impl Store {
             {
                 return Ok(snapshot.clone());
             }
-            let known = newest.as_ref().map(|(_, snapshot)| &**snapshot);
             let manifest = Manifest::parse(self.dir(), &bytes)?;
-            match Snapshot::open(&self.layout, manifest, known) {
+            // Segments of another home only share their names.
+            let known = newest.as_ref().map(|(_, snapshot)| &**snapshot);
+            let known = known.filter(|known| known.manifest().home == manifest.home);
+            match Snapshot::open(&self.layout.at(&manifest.home), manifest, known) {
                 Ok(snapshot) => {
                     let snapshot = Arc::new(snapshot);
                     *newest = Some((bytes, snapshot.clone()));
@@ -177,7 +181,7 @@ impl Store {
     pub fn writer(&self) -> Result<Writer, StorageError> {
         let lock = WriterLock::take(self.dir()).map_err(|error| error.on_disk(self.dir()))?;
         let recovered = recovery::run(&self.layout, lock).map_err(|error| error.on_disk(self.dir()))?;
-        Ok(Writer::new(self.layout.clone(), recovered))
+        Ok(Writer::new(self.layout.at(&recovered.manifest.home), recovered))
     }
 }
 

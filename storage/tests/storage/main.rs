@@ -19,6 +19,7 @@ mod filter;
 mod formats;
 mod kills;
 mod merges;
+mod migration;
 mod model;
 mod readers;
 mod verify;
