@@ -294,7 +294,7 @@ impl Snapshot {
         self.catalog()?.skipped().collect()
     }
 
-    /// Reads what opening does not and nothing can be answered without: compares the checksums of all vectors, of the text index
+    /// Reads vectors, text index and records whole, which opening does not: compares the checksums of all vectors, of the text index
     /// and of the catalog's blocks, and checks that every image has a record. Needs no lock.
     ///
     /// A program that wants to know everything that is wrong, in the nearest-neighbour indexes too, and can do without a writer

@@ -8,6 +8,8 @@
 //! - `disk`: a disk that is full, a disk that cannot be written, a second process that wants to write
 //! - `damage`: missing, truncated and altered files are typed errors that say what to do, or are repaired
 //! - `filter`: what filters match and refuse, against an obvious evaluator
+//! - `formats`: indexes that earlier versions wrote
+//! - `migration`: from one model to another and back, and a process that dies between the steps
 //! - `readers`: readers beside a writer
 //! - `verify`: whatever is wrong is found, and what can be made again is
 
