@@ -10,9 +10,9 @@ use pictor_encoders::{
     RuntimeOptions,
 };
 use pictor_query::Engine;
-use pictor_storage::{KindChoice, StorageError, Store};
+use pictor_storage::{StorageError, Store};
 
-use crate::args::{ModelArgs, PlacementArgs, RuntimeArgs};
+use crate::args::{LayoutArgs, ModelArgs, PlacementArgs, RuntimeArgs};
 use crate::output::Output;
 
 /// FAISS and RocksDB are compiled for these (see `.cargo/config.toml`), so on an older CPU they would end the process with
@@ -104,18 +104,38 @@ pub fn engine(
     Ok((Arc::new(Engine::new(encoder.clone(), store)?), encoder))
 }
 
+/// Says what `auto` makes of the index's largest segment, and why.
+pub fn note_kind(store: &Store, output: &Output) -> anyhow::Result<()> {
+    if let Some(choice) = store.snapshot()?.auto_choice() {
+        output.note(format_args!("index kind auto chose {choice}"));
+    }
+    Ok(())
+}
+
 /// Opens the index in `dir`, or makes one whose vectors `spec` makes.
-pub fn open_or_create(dir: &Path, kind: Option<&KindChoice>, spec: &EncoderSpec) -> anyhow::Result<Store> {
+pub fn open_or_create(dir: &Path, layout: &LayoutArgs, spec: &EncoderSpec) -> anyhow::Result<Store> {
+    let LayoutArgs { index_kind: kind, dtype } = layout;
     let store = match Store::open(dir) {
         // `create` has words of its own for a folder that holds something else.
         Err(StorageError::Missing { .. } | StorageError::NotAnIndex { .. }) => {
-            return Ok(Store::create(dir, spec, kind.cloned().unwrap_or_default())?);
+            return Ok(Store::create_with(
+                dir,
+                spec,
+                kind.clone().unwrap_or_default(),
+                dtype.unwrap_or_default(),
+            )?);
         }
         opened => opened?,
     };
     store.check_encoder(spec)?;
-    let kept = store.kind()?;
-    if let Some(wanted) = kind.filter(|wanted| **wanted != kept) {
+    let (kept, stored) = (store.kind()?, store.dtype()?);
+    if let Some(wanted) = dtype.filter(|wanted| *wanted != stored) {
+        bail!(
+            "{} was made with --dtype {stored}, not {wanted}; leave the flag out, or index into a new folder",
+            dir.display()
+        );
+    }
+    if let Some(wanted) = kind.as_ref().filter(|wanted| **wanted != kept) {
         bail!(
             "{} was made with --index-kind {kept}, not {wanted}; leave the flag out, or index into a new folder",
             dir.display()

@@ -40,7 +40,7 @@ const FILTERED_FACTOR: usize = 4;
 /// How wide FAISS looks for neighbours of a row that it adds to a graph; its own default is 40. Wider costs building time in
 /// proportion, and gives a graph that answers queries from another distribution (words, over images) with less effort:
 /// measured in `benches/ann`.
-const EF_CONSTRUCTION: usize = 100;
+const EF_CONSTRUCTION: usize = 64;
 
 /// Rows handed to FAISS at a time: few enough that their f32 copies are small beside FAISS's own, enough that it shuffles and shares
 /// them among threads well.

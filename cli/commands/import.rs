@@ -16,7 +16,7 @@ pub fn run(args: ImportArgs, output: &Output) -> anyhow::Result<Outcome> {
     let spec = spec(&args)?;
     // Before an index is made: a source that cannot be used leaves nothing behind.
     let source = ImportSource::open(&args.source, !args.no_metadata, &spec)?;
-    let store = wiring::open_or_create(&args.index.index, args.index_kind.as_ref(), &spec)?;
+    let store = wiring::open_or_create(&args.index.index, &args.layout, &spec)?;
     let options = ImportOptions { commit_every: args.commit_every as usize };
 
     let cancel = interrupt::cancel(output)?;
@@ -24,6 +24,7 @@ pub fn run(args: ImportArgs, output: &Output) -> anyhow::Result<Outcome> {
     let report = pictor_indexer::import(&source, &store, &options, &|done| bar.set_position(done), &cancel);
     bar.finish_and_clear();
     let report = report?;
+    wiring::note_kind(&store, output)?;
     output.result(&report, |report| describe(report, &args))?;
     Ok(if args.strict && report.skipped > 0 { Outcome::Skipped } else { Outcome::Done })
 }

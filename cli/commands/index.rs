@@ -28,7 +28,7 @@ pub fn run(args: IndexArgs, output: &Output) -> anyhow::Result<Outcome> {
     let attributes = args.attributes.as_deref().map(AttributeFile::read).transpose()?;
     pictor_indexer::check_sources(&args.sources, &args.index.index)?;
     let encoder = wiring::encoder(&args.model, args.decode.options(), output)?;
-    let store = wiring::open_or_create(&args.index.index, args.index_kind.as_ref(), encoder.spec())?;
+    let store = wiring::open_or_create(&args.index.index, &args.layout, encoder.spec())?;
     let options = IndexOptions {
         batch: wiring::batch(args.batch, &encoder),
         prepare_threads: args.model.runtime.placement.threads,
@@ -44,6 +44,7 @@ pub fn run(args: IndexArgs, output: &Output) -> anyhow::Result<Outcome> {
     let report = pictor_indexer::index(&args.sources, &store, encoder.clone(), &options, &bar, &cancel);
     bar.finish();
     let report = report?;
+    wiring::note_kind(&store, output)?;
 
     let fast_decode = match args.decode.fast_decode {
         true => FastDecodeCost::measure(&encoder, &some_files(&store)?, &args.decode.options(), output)?,

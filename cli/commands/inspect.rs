@@ -75,6 +75,9 @@ fn describe(d: &Description) -> String {
     let mut text = format!("{images} images, generation {}, format {}\n", d.generation, d.format);
     text += &format!("encoder    {}\n", d.spec);
     text += &format!("kind       {}, vectors in {}\n", d.kind, d.dtype);
+    if let Some(auto) = &d.auto {
+        text += &format!("           {auto}\n");
+    }
     text += &format!("catalog    {} records, {} skipped\n", count(d.records as u64), count(d.skipped as u64));
     text += &format!(
         "on disk    {}: segments {}, catalog {}, text {}\n",

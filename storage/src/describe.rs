@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use pictor_ann::{Dtype, IndexKind};
+use pictor_ann::{AutoChoice, Dtype, IndexKind};
 use pictor_core::{EncoderSpec, Generation};
 use serde::Serialize;
 
 use crate::kind_choice::KindChoice;
-use crate::manifest::{FORMAT_VERSION, SegmentEntry};
+use crate::manifest::{FORMAT_VERSION, Manifest, SegmentEntry};
 use crate::memory::{self, Memory};
 use crate::{Snapshot, StorageError, segment};
 
@@ -24,6 +24,9 @@ pub struct Description {
     pub spec: EncoderSpec,
     /// How segments are indexed.
     pub kind: KindChoice,
+    /// What `auto` makes of the largest segment, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto: Option<String>,
     /// How the components of vectors are written.
     pub dtype: Dtype,
     /// Images that can be found.
@@ -86,6 +89,17 @@ pub struct StoreBytes {
 }
 
 impl Snapshot {
+    /// What `auto` makes of the largest segment, and why; `None` for an index of a kind that was named, or of no images.
+    pub fn auto_choice(&self) -> Option<AutoChoice> {
+        let Manifest { kind, segments, .. } = self.manifest();
+        if let KindChoice::Fixed(_) = kind {
+            return None;
+        }
+        let (dim, dtype) = self.manifest().shape();
+        let rows = segments.iter().map(|entry| entry.rows).max()?;
+        Some(kind.resolve(rows as usize, dim, dtype))
+    }
+
     /// Describes the index as of this snapshot; sizes are those on disk now.
     ///
     /// # Errors
@@ -114,6 +128,7 @@ impl Snapshot {
             generation: manifest.generation,
             spec: manifest.encoder.clone(),
             kind: manifest.kind.clone(),
+            auto: self.auto_choice().map(|choice| choice.to_string()),
             dtype: manifest.dtype,
             images: self.len(),
             records: self.count_records()?,

@@ -80,7 +80,7 @@ pub enum StorageError {
     /// The caller's encoder makes vectors that cannot be compared with those stored (invariant I6).
     #[error(
         "{dir} was made with {}, and the encoder given is {}; choose the model that made the index with --model and --precision, or \
-         index again into a new directory", .specs.0, .specs.1
+         move the index to the other one with `pictor reindex`", .specs.0, .specs.1
     )]
     EncoderMismatch {
         /// The index.

@@ -46,6 +46,7 @@ impl Migration {
         let writer = Store::open(dir)?.writer()?;
         let this = Self { root: Layout::new(dir), writer };
         this.finish_rollback()?;
+        this.tidy()?;
         Ok(this)
     }
 
@@ -69,14 +70,8 @@ impl Migration {
             }
             return Ok(store);
         }
-        let kept = [Some(self.writer.manifest.home.clone()), self.previous()?.map(|manifest| manifest.home)];
-        let name = (1..)
-            .map(|n| format!("model-{n}"))
-            .find(|name| !kept.iter().flatten().any(|home| home == name))
-            .expect("there is always another number; this is a bug");
-        let dir = self.root.root().join(&name);
-        // Without a manifest of its own: what a `create` or a discarding left when it was cut short.
-        self.directory().delete(&dir)?;
+        let name = (1..).map(|n| format!("model-{n}")).find(|name| !self.root.root().join(name).exists());
+        let dir = self.root.root().join(name.expect("there is always another number; this is a bug"));
         let Manifest { kind, dtype, .. } = &self.writer.manifest;
         let mut manifest = Manifest::empty(spec.clone(), kind.clone(), *dtype);
         manifest.next_id = self.writer.next_id;
@@ -103,7 +98,6 @@ impl Migration {
         let Some((dir, store)) = self.unfinished()? else { return Err(StorageError::NoSuccessor) };
         // Recovered, and no other writer at work.
         let successor = store.writer()?;
-        let old_previous = self.previous()?;
         let home = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut manifest = Manifest {
             home,
@@ -111,21 +105,14 @@ impl Migration {
             ..successor.manifest.clone()
         };
         drop(successor);
-        let root = self.root.root();
+        let root = self.root.root().to_owned();
         self.writer.manifest.clone().replace_at(self.directory(), &root.join(PREVIOUS))?;
         failpoint::reach(Point::SwitchPrevious);
-        manifest.replace(self.directory(), root)?;
+        manifest.replace(self.directory(), &root)?;
         failpoint::reach(Point::SwitchManifest);
-        // The root's manifest names these stores now.
-        self.directory().delete(&Manifest::path(&dir))?;
-        self.directory().sync(&dir)?;
-        // Only one way back is kept.
-        match old_previous {
-            Some(older) if older.home != self.writer.manifest.home && older.home != manifest.home => {
-                self.delete_home(&older.home)
-            }
-            _ => Ok(()),
-        }
+        drop(self);
+        // What nothing names any more: the stores from before the switch before this one, and the successor's own manifest.
+        Migration::begin(&root).map(drop)
     }
 
     /// Makes the index what it was before the last switch; what is replaced is kept in its turn, so a second rollback undoes the first.
@@ -135,6 +122,8 @@ impl Migration {
     pub fn rollback(self) -> Result<(), StorageError> {
         let root = self.root.root();
         let Some(mut previous) = self.previous()? else { return Err(StorageError::NoPrevious) };
+        // A manifest that names stores which cannot be opened would be worse than the one there is.
+        Snapshot::open(&self.root.at(&previous.home), previous.clone(), None)?;
         previous.next_id = previous.next_id.max(self.writer.next_id);
         self.writer.manifest.clone().replace_at(self.directory(), &root.join(UNDONE))?;
         failpoint::reach(Point::RollbackUndone);
@@ -149,11 +138,10 @@ impl Migration {
     /// When they cannot be deleted; what is left goes when this is called again.
     pub fn forget_previous(self) -> Result<bool, StorageError> {
         let Some(previous) = self.previous()? else { return Ok(false) };
-        if previous.home != self.writer.manifest.home {
-            self.delete_home(&previous.home)?;
-        }
+        // The manifest first: stores that nothing names are garbage to whoever comes next.
         self.directory().delete(&self.root.root().join(PREVIOUS))?;
         self.directory().sync(self.root.root())?;
+        self.delete_home(&previous.home)?;
         Ok(true)
     }
 
@@ -161,19 +149,38 @@ impl Migration {
         self.root.directory()
     }
 
-    /// The manifest before the last switch.
+    /// The manifest before the last switch. One of the stores that there are now is no way back: a switch died before it happened.
     fn previous(&self) -> Result<Option<Manifest>, StorageError> {
-        read(&self.root.root().join(PREVIOUS))
+        let previous = read(&self.root.root().join(PREVIOUS))?;
+        Ok(previous.filter(|manifest| manifest.home != self.writer.manifest.home))
+    }
+
+    /// Deletes what a migration that was cut short left and nothing names: stores, and manifests within stores that the root's name.
+    fn tidy(&self) -> Result<(), StorageError> {
+        let root = self.root.root();
+        let mut named = vec![self.writer.manifest.home.clone()];
+        named.extend(self.previous()?.map(|manifest| manifest.home));
+        for home in named.iter().filter(|home| !home.is_empty()) {
+            self.directory().delete(&Manifest::path(&root.join(home)))?;
+        }
+        let mut homes = vec![String::new()];
+        for entry in fs_err::read_dir(root)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            // With a manifest of its own it is a successor that is being made.
+            if name.starts_with("model-") && !Manifest::path(&root.join(&name)).exists() {
+                homes.push(name);
+            }
+        }
+        homes.iter().filter(|home| !named.contains(home)).try_for_each(|home| self.delete_home(home))
     }
 
     /// The successor that is being made, if one is: a directory with a manifest of its own that the root's manifests do not name.
     fn unfinished(&self) -> Result<Option<(PathBuf, Store)>, StorageError> {
-        let previous = self.previous()?.map(|manifest| manifest.home);
         for entry in fs_err::read_dir(self.root.root())? {
-            let dir = entry?.path();
-            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let named = name == self.writer.manifest.home || previous.as_ref() == Some(&name);
-            if name.starts_with("model-") && !named && Manifest::path(&dir).exists() {
+            let entry = entry?;
+            let dir = entry.path();
+            // Stores that the root's manifests name have none of their own: see `tidy`.
+            if entry.file_name().to_string_lossy().starts_with("model-") && Manifest::path(&dir).exists() {
                 let store = Store::open(&dir)?;
                 return Ok(Some((dir, store)));
             }

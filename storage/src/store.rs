@@ -124,6 +124,14 @@ impl Store {
         Ok(Manifest::parse(self.dir(), &Manifest::read(self.dir())?)?.kind)
     }
 
+    /// How the components of its vectors are written.
+    ///
+    /// # Errors
+    /// As [`Store::kind`].
+    pub fn dtype(&self) -> Result<Dtype, StorageError> {
+        Ok(Manifest::parse(self.dir(), &Manifest::read(self.dir())?)?.dtype)
+    }
+
     /// Checks that `spec` makes vectors that can be compared with those stored (I6): same fingerprint, same dimension.
     ///
     /// # Errors
@@ -181,6 +189,12 @@ impl Store {
     pub fn writer(&self) -> Result<Writer, StorageError> {
         let lock = WriterLock::take(self.dir()).map_err(|error| error.on_disk(self.dir()))?;
         let recovered = recovery::run(&self.layout, lock).map_err(|error| error.on_disk(self.dir()))?;
+        // Since this store was opened, the index may have been switched to another model (I6).
+        let (stored, known) = (&recovered.manifest.encoder, &self.encoder);
+        if (&stored.fingerprint, stored.dim) != (&known.fingerprint, known.dim) {
+            let specs = Box::new((stored.clone(), known.clone()));
+            return Err(StorageError::EncoderMismatch { dir: self.dir().to_owned(), specs });
+        }
         Ok(Writer::new(self.layout.at(&recovered.manifest.home), recovered))
     }
 }

@@ -291,7 +291,7 @@ impl Examined {
             Some(segments) => segment::locate(segments, id).is_some(),
             None => !dead.contains(&id),
         };
-        let (mut unread, mut left_over, mut unmapped) = Default::default();
+        let (mut unread, mut left_over, mut unmapped, mut unhashed) = Default::default();
         let mut found = 0;
         for entry in catalog.records() {
             match entry {
@@ -306,6 +306,11 @@ impl Examined {
                     if catalog.id_of(&record.uri)? != Some(id) {
                         Tally::add(&mut unmapped, || format!("image {id}, {}", record.uri));
                     }
+                    if let Some(hash) = record.content_hash
+                        && !catalog.has_content(id, hash)?
+                    {
+                        Tally::add(&mut unhashed, || format!("image {id}, {}", record.uri));
+                    }
                 }
             }
             advance(1);
@@ -317,6 +322,7 @@ impl Examined {
             (unread.describe("records cannot be read"), Remedy::Restore),
             (left_over.describe("records are of images that are not there"), Remedy::Repair),
             (unmapped.describe("images are not found by their uri"), Remedy::Repair),
+            (unhashed.describe("images are not found by the hash of their bytes"), Remedy::Repair),
         ];
         if let Some(segments) = &segments
             && complete

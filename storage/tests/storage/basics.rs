@@ -188,7 +188,7 @@ fn refuses_vectors_that_cannot_be_compared() {
     let error = store.check_encoder(HashEncoder::new(4).spec()).unwrap_err();
     insta::assert_snapshot!(
         error.to_string().replace(store.dir().to_str().unwrap(), "INDEX"),
-        @"INDEX was made with hash (dim 8, fingerprint hash-8), and the encoder given is hash (dim 4, fingerprint hash-4); choose the model that made the index with --model and --precision, or index again into a new directory"
+        @"INDEX was made with hash (dim 8, fingerprint hash-8), and the encoder given is hash (dim 4, fingerprint hash-4); choose the model that made the index with --model and --precision, or move the index to the other one with `pictor reindex`"
     );
     let mut writer = store.writer().unwrap();
     let mut put = |vector: &[f32]| writer.put(record("b", ""), vector);
