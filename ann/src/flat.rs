@@ -16,6 +16,9 @@ const PARALLEL_FROM: usize = 4 << 20;
 /// Rows one task scans, a multiple of 64 (the rows in a word of a [`RowSet`]).
 const ROWS_PER_TASK: usize = 4096;
 
+/// Rows asked of memory ahead of the one being scored, as in a walk (graph.rs).
+const AHEAD: usize = 4;
+
 /// Exact search over all rows. Needs no file.
 pub(crate) struct Flat {
     rows: Rows,
@@ -72,9 +75,14 @@ fn scan_task(scorer: &Scorer<'_>, rows: usize, mut top: TopK, allow: Option<&Row
             range.for_each(|row| top.push(scorer.score(row as u32)));
         }
         Some(allow) => {
-            allow
-                .iter_words(range.start / 64..range.end.div_ceil(64))
-                .for_each(|row| top.push(scorer.score(row)));
+            let rows: Vec<u32> = allow.iter_words(range.start / 64..range.end.div_ceil(64)).collect();
+            for (i, &row) in rows.iter().enumerate() {
+                // The processor fetches ahead by itself only where rows follow one another.
+                if let Some(&later) = rows.get(i + AHEAD) {
+                    scorer.prefetch(later);
+                }
+                top.push(scorer.score(row));
+            }
         }
     }
     top

@@ -130,7 +130,7 @@ impl VectorIndex for Hnsw {
         let walkable = k > 0 && !scan_is_cheaper(allowed, self.rows.len(), beam);
         if let Some(graph) = self.graph.as_ref().filter(|_| walkable) {
             let scorer = self.rows.scorer(query);
-            let walk = graph.walk(&scorer, beam, opts.allow, walk_budget(allowed));
+            let walk = graph.walk(&scorer, beam, opts.allow, walk_budget(allowed, self.rows.len(), beam));
             graph.file().check()?;
             self.rows.check()?;
             match walk {

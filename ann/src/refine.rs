@@ -38,10 +38,13 @@ pub(crate) fn scan_is_cheaper(allowed: usize, rows: usize, beam: usize) -> bool 
     allowed.saturating_mul(allowed) <= WALK_COST.saturating_mul(beam).saturating_mul(rows)
 }
 
-/// Rows that a walk may score before scanning the `allowed` ones instead would have been cheaper, so that a walk which was the wrong
-/// choice (a filter whose rows are all far from the query) at most doubles the cost.
-pub(crate) fn walk_budget(allowed: usize) -> usize {
-    (allowed / 2).max(1)
+/// Rows that a walk which is to keep `beam` of the `allowed` may score before it is given up for a scan: twice what it is expected to
+/// take, and at least what a scan would cost. A filter whose rows are all far from the query then costs a scan and a part of one.
+///
+/// A row that is scored on a long walk costs about eight times as much as one that is scanned: it is somewhere else in memory, and
+/// goes through two heaps.
+pub(crate) fn walk_budget(allowed: usize, rows: usize, beam: usize) -> usize {
+    (allowed / 8).max(WALK_COST.saturating_mul(beam).saturating_mul(rows) / allowed.max(1))
 }
 
 #[cfg(test)]

@@ -100,3 +100,18 @@ fn a_damaged_index_of_format_1_is_not_upgraded() {
         check_contents(dir.path(), Dtype::F32);
     }
 }
+
+#[test]
+fn format_2_is_read_as_it_is() {
+    let dir = copy("format-2");
+    let path = dir.path();
+    let before = fs_err::read(path.join("manifest.json")).unwrap();
+    check_contents(path, Dtype::F16);
+    let snapshot = Store::open(path).unwrap().snapshot().unwrap();
+    let filter = "camera:canon AND iso:<150".parse().unwrap();
+    let query = snapshot.vector(ImageId(0)).unwrap().unwrap();
+    let hits = snapshot.search_vectors(&query, 5, None, Some(&filter)).unwrap();
+    assert_eq!(hits.iter().map(|hit| hit.id).collect::<Vec<_>>(), [ImageId(3)]);
+    assert_eq!(pictor_storage::verify(path, &|_, _| {}).unwrap().findings, []);
+    assert_eq!(fs_err::read(path.join("manifest.json")).unwrap(), before);
+}
