@@ -102,8 +102,17 @@ fn connect(m: usize, ef_construction: usize, rows: &Rows) -> Result<(u32, Links)
     Ok((entry.1 as u32, links))
 }
 
-/// A graph over rows. Default effort: `efSearch = max(64, 2k)`, and twice that under a filter, which may leave rows that are harder to
-/// tell apart.
+/// Times the default effort under a filter, which may leave rows that are harder to tell apart than all of them are.
+const FILTERED_FACTOR: usize = 4;
+
+/// `efSearch` unless one is named: `max(64, 2k)` up to 200,000 rows, and √(rows / 200,000) times that beyond, since the same beam
+/// finds less among more rows.
+fn default_effort(k: usize, rows: usize) -> usize {
+    let grown = (rows as f64 / 200_000.0).sqrt().max(1.0);
+    (64.max(k.saturating_mul(2)) as f64 * grown) as usize
+}
+
+/// A graph over rows, and how hard it is searched by default: [`default_effort`].
 pub(crate) struct Hnsw {
     rows: Rows,
     /// `None` over no rows.
@@ -125,7 +134,8 @@ impl VectorIndex for Hnsw {
     fn search(&self, query: &[f32], k: usize, opts: &SearchOptions<'_>) -> Result<Vec<Neighbor>, AnnError> {
         let k = check_query(&self.rows, query, k, opts)?;
         let allowed = opts.allow.map_or(self.rows.len(), crate::RowSet::len);
-        let default = 64.max(2 * k) * if opts.allow.is_some() { 2 } else { 1 };
+        let default =
+            default_effort(k, self.rows.len()) * if opts.allow.is_some() { FILTERED_FACTOR } else { 1 };
         let beam = opts.effort.unwrap_or(default).max(k).min(self.rows.len());
         let walkable = k > 0 && !scan_is_cheaper(allowed, self.rows.len(), beam);
         if let Some(graph) = self.graph.as_ref().filter(|_| walkable) {
