@@ -4,9 +4,9 @@
 //! [`index`] is the whole of it. `source/` says which files there are, `pipeline` moves them through reading, decoding,
 //! encoding and writing with bounded memory, `progress` says how it goes while it runs, `report` what came of it.
 //!
-//! [`reindex`] encodes the images of an index again, with another model.
+//! [`reindex()`] encodes the images of an index again, with another model.
 //!
-//! [`import`] and [`export`] are the other way in and out: vectors that are there already, in clip-retrieval's layout (`exchange/`).
+//! [`import()`] and [`export()`] are the other way in and out: vectors that are there already, in clip-retrieval's layout (`exchange/`).
 //!
 //! A bad image is data, never an abort and never a lost path: it ends up in [`IndexReport::skipped`] and in the index's own
 //! ledger with its reason. What stops a job is a broken model, a full disk, or the caller.

@@ -27,10 +27,10 @@ pub struct Repair {
 }
 
 /// Verifies the index in `dir`, makes again what can be, and verifies the result. `progress` is as for
-/// [`verify`](crate::verify), told for each of the two.
+/// [`verify`](crate::verify()), told for each of the two.
 ///
 /// # Errors
-/// As [`verify`](crate::verify), and whatever kept a part from being written. What was done before stays.
+/// As [`verify`](crate::verify()), and whatever kept a part from being written. What was done before stays.
 pub fn repair(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Repair, StorageError> {
     let _lock = verify::lock(dir)?;
     let layout = Layout::new(dir);

@@ -59,7 +59,7 @@ pub enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Remedy {
-    /// [`repair`](crate::repair): it can be made again from vectors and catalog, or thrown away.
+    /// [`repair`](crate::repair()): it can be made again from vectors and catalog, or thrown away.
     Repair,
     /// A copy of the index, or indexing again: nothing else holds what was lost.
     Restore,
