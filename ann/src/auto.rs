@@ -68,7 +68,10 @@ impl IndexKind {
 }
 
 fn mib(bytes: u64) -> String {
-    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20)),
+    }
 }
 
 #[cfg(test)]
