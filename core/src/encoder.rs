@@ -1,4 +1,4 @@
-//! The two seams behind which models live.
+//! The seam behind which encoders live.
 //!
 //! A model is the expensive and unreliable thing, so the waist is here: everything above it works with any implementer, and
 //! tests use the hash encoder of the `testing` feature.
@@ -163,35 +163,4 @@ pub trait Encoder: Send + Sync {
     /// # Errors
     /// [`EncodeError`] when the tokenizer or the model fails on the batch.
     fn encode_texts(&self, batch: &[&str]) -> Result<EmbeddingBatch, EncodeError>;
-}
-
-/// What a cross-encoder says of one text-image pair.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct MatchScore {
-    /// Raw logit of the "match" class of the ITM head.
-    pub itm_logit: f32,
-    /// Cosine similarity of the matcher's own ITC towers, -1..=1.
-    pub itc_cosine: f32,
-}
-
-impl MatchScore {
-    /// The ranking score of BLIP's retrieval evaluation: ITM logit + ITC cosine (`BLIP/train_retrieval.py::evaluation`).
-    pub fn ranking(&self) -> f32 {
-        self.itm_logit + self.itc_cosine
-    }
-}
-
-/// Scores text-image pairs together (image-text matching), for reranking the head of a result list.
-pub trait Matcher: Send + Sync {
-    /// As [`Encoder::prepare_image`], for the matcher's own preprocessing.
-    ///
-    /// # Errors
-    /// [`DecodeError`], about this image only.
-    fn prepare_image(&self, bytes: &[u8]) -> Result<PreparedImage, DecodeError>;
-
-    /// One score per image, in order.
-    ///
-    /// # Errors
-    /// [`EncodeError`] when the model fails on the batch.
-    fn score(&self, text: &str, images: &[PreparedImage]) -> Result<Vec<MatchScore>, EncodeError>;
 }

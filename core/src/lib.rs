@@ -12,6 +12,7 @@ mod captions;
 mod embedding;
 mod encoder;
 mod id;
+mod matcher;
 mod record;
 mod size;
 #[cfg(feature = "testing")]
@@ -20,9 +21,8 @@ pub mod testing;
 pub use attributes::{AttributeEntry, AttributesError, BUILT_IN_ATTRIBUTES, parse_attributes};
 pub use captions::{CaptionEntry, CaptionsError, parse_captions};
 pub use embedding::{EmbeddingBatch, EmbeddingError, UNIT_TOLERANCE, dot};
-pub use encoder::{
-    DecodeError, EncodeError, Encoder, EncoderSpec, MatchScore, Matcher, PreparedImage, RasterSize,
-};
+pub use encoder::{DecodeError, EncodeError, Encoder, EncoderSpec, PreparedImage, RasterSize};
 pub use id::{Generation, Hit, ImageId, Score};
+pub use matcher::{ImageFeatures, MatchScore, Matcher, MatcherSpec, TextFeatures};
 pub use record::{Attribute, Attributes, ContentHash, ImageRecord};
 pub use size::{SizeError, parse_size};

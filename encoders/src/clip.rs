@@ -44,7 +44,7 @@ pub struct DualEncoder {
 
 /// The text tower, loaded.
 pub(crate) struct TextTower {
-    runtime: Box<dyn Runtime>,
+    pub runtime: Box<dyn Runtime>,
     pub tokenizer: TextTokenizer,
 }
 
@@ -179,20 +179,23 @@ impl DualEncoder {
     }
 
     pub(crate) fn text_tower(&self) -> Result<&TextTower, ModelError> {
+        self.text.get(|| self.load_text_tower(vec![&self.manifest.text.output]))
+    }
+
+    /// The text tower, giving `outputs`.
+    pub(crate) fn load_text_tower(&self, outputs: Vec<&str>) -> Result<TextTower, ModelError> {
         let tower = &self.manifest.text;
-        self.text.get(|| {
-            let json = self.folder.read(&tower.tokenizer)?;
-            let path = || self.folder.path(&tower.tokenizer);
-            let tokenizer = TextTokenizer::new(&json, tower)
-                .map_err(|reason| ModelError::Tokenizer { path: path(), reason })?;
-            let names = [Some(&tower.input_ids), tower.attention_mask.as_ref()];
-            let longest = tower.context_length;
-            let length = (tower.pad == Padding::MaxLength).then_some(longest);
-            let kind = InputKind::Tokens { length, longest };
-            let inputs = names.into_iter().flatten().map(|name| Input { name, kind }).collect();
-            let graph = self.graph(&tower.file, &tower.variants, inputs, vec![&tower.output])?;
-            Ok(TextTower { runtime: self.engine.load(&graph)?, tokenizer })
-        })
+        let json = self.folder.read(&tower.tokenizer)?;
+        let path = || self.folder.path(&tower.tokenizer);
+        let tokenizer = TextTokenizer::new(&json, tower)
+            .map_err(|reason| ModelError::Tokenizer { path: path(), reason })?;
+        let names = [Some(&tower.input_ids), tower.attention_mask.as_ref()];
+        let longest = tower.context_length;
+        let length = (tower.pad == Padding::MaxLength).then_some(longest);
+        let kind = InputKind::Tokens { length, longest };
+        let inputs = names.into_iter().flatten().map(|name| Input { name, kind }).collect();
+        let graph = self.graph(&tower.file, &tower.variants, inputs, outputs)?;
+        Ok(TextTower { runtime: self.engine.load(&graph)?, tokenizer })
     }
 
     /// A graph of the folder at the precision chosen.

@@ -136,18 +136,30 @@ impl ModelFolder {
         Ok(inputs.iter().find_map(rows).map(|rows| rows as usize))
     }
 
-    /// Tokens, and numbers in each, that a matcher attends to, as its graph states them.
-    pub(crate) fn features(&self, head: &MatcherHead) -> Result<[usize; 2], ModelError> {
-        let path = self.path(&head.file);
-        let facts = GraphFacts::read(&self.graph(&head.file)?, &path)?;
-        match facts.input(&head.image_features).map(|port| port.shape.as_slice()) {
-            Some([_, Some(tokens), Some(width)]) => Ok([*tokens as usize, *width as usize]),
-            _ => {
-                let reason =
-                    format!("it does not state the shape of '{}'; export it again", head.image_features);
-                Err(ModelError::Onnx { path, reason })
-            }
+    /// Tokens, and numbers in each, of an image as a matcher's graph takes them.
+    pub(crate) fn image_features(&self, head: &MatcherHead) -> Result<[usize; 2], ModelError> {
+        match self.matcher_shape(head, &head.image_features)?.as_slice() {
+            [_, Some(tokens), Some(width)] => Ok([*tokens as usize, *width as usize]),
+            _ => Err(self.unstated(head, &head.image_features)),
         }
+    }
+
+    /// Numbers in each token of a text as a matcher's graph takes them as `input`.
+    pub(crate) fn text_features(&self, head: &MatcherHead, input: &str) -> Result<usize, ModelError> {
+        match self.matcher_shape(head, input)?.as_slice() {
+            [_, _, Some(width)] => Ok(*width as usize),
+            _ => Err(self.unstated(head, input)),
+        }
+    }
+
+    fn matcher_shape(&self, head: &MatcherHead, input: &str) -> Result<Vec<Option<u64>>, ModelError> {
+        let facts = GraphFacts::read(&self.graph(&head.file)?, &self.path(&head.file))?;
+        Ok(facts.input(input).map(|port| port.shape.clone()).unwrap_or_default())
+    }
+
+    fn unstated(&self, head: &MatcherHead, input: &str) -> ModelError {
+        let reason = format!("it does not state the shape of '{input}'; export it again");
+        ModelError::Onnx { path: self.path(&head.file), reason }
     }
 
     /// What the folder says of its model, after checking that its files go together: the graphs take and give what the settings

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::ModelError;
 use crate::folder::ModelFolder;
-use crate::manifest::{MANIFEST_FILE, ModelManifest, Padding};
+use crate::manifest::{MANIFEST_FILE, MatcherText, ModelManifest, Padding};
 use crate::onnx::{GraphFacts, Port, element};
 
 /// Fails with the first contradiction between `manifest` and the graphs it names.
@@ -28,16 +28,26 @@ pub(crate) fn check(folder: &ModelFolder, manifest: &ModelManifest) -> Result<()
 
     if let Some(head) = &manifest.matcher {
         let matcher = Graph::read(folder, &head.file)?;
-        for name in [Some(&head.input_ids), head.attention_mask.as_ref()].into_iter().flatten() {
-            matcher.input(name, &[element::I64, element::I32], &[None, None])?;
+        let wrong = |reason: String| ModelError::Manifest { path: folder.path(MANIFEST_FILE), reason };
+        let floats = [element::F32, element::F16];
+        let tokens = [element::I64, element::I32];
+        let of_tower = |tower: &Graph, which: &str, features: &Option<String>| match features {
+            Some(features) => tower.output(features, &[None, None, None]),
+            None => Err(wrong(format!("has a matcher and no {which}.features for it to work on"))),
+        };
+        match head.text().map_err(wrong)? {
+            MatcherText::Ids(name) => matcher.input(name, &tokens, &[None, None])?,
+            MatcherText::Features(name) => {
+                matcher.input(name, &floats, &[None, None, None])?;
+                of_tower(&text, "text", &manifest.text.features)?;
+            }
         }
-        matcher.input(&head.image_features, &[element::F32, element::F16], &[None, None, None])?;
+        if let Some(name) = &head.attention_mask {
+            matcher.input(name, &tokens, &[None, None])?;
+        }
+        matcher.input(&head.image_features, &floats, &[None, None, None])?;
         matcher.output(&head.output, &[None, Some(2)])?;
-        let features = manifest.image.features.as_deref().ok_or_else(|| ModelError::Manifest {
-            path: folder.path(MANIFEST_FILE),
-            reason: "has a matcher and no image.features for it to attend to".into(),
-        })?;
-        image.output(features, &[None, None, None])?;
+        of_tower(&image, "image", &manifest.image.features)?;
     }
     if let Some(activation) = manifest.activation {
         let stated = folder.stated_in();

@@ -103,6 +103,10 @@ pub struct TextTower {
     /// The same graph at other precisions.
     #[serde(default, skip_serializing_if = "Variants::is_empty")]
     pub variants: Variants,
+    /// Name of the output that a matcher compares with an image's features, f32 `[batch, sequence, width]`; absent when there is
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
     /// Tokenizer file in the folder (Hugging Face `tokenizer.json`).
     pub tokenizer: String,
     /// What is done to a text before the tokenizer sees it.
@@ -126,15 +130,22 @@ pub enum Padding {
     MaxLength,
 }
 
-/// The graph that scores an image and a text together (BLIP's ITM head over its text encoder with cross-attention): i64
-/// `[batch, sequence]`, once or twice, and f32 `[batch, tokens, width]` to f32 `[batch, 2]`, the logits of "no match" and "match".
+/// The graph that scores an image and a text together: a text, and f32 `[batch, tokens, width]` of an image, to f32 `[batch, 2]`, the
+/// logits of "no match" and "match".
+///
+/// A head takes a text in one of two forms: token ids, where it is a text encoder of its own that attends to the image (BLIP), or
+/// the states of the text tower, where it compares them with the image's (the bundled model).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatcherHead {
     /// ONNX file in the folder.
     pub file: String,
-    /// Name of the input that takes token ids.
-    pub input_ids: String,
+    /// Name of the input that takes token ids, i64 `[batch, sequence]`; absent when `text_features` is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_ids: Option<String>,
+    /// Name of the input that takes [`TextTower::features`]; absent when `input_ids` is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_features: Option<String>,
     /// Name of the input that takes 1 for tokens and 0 for padding; absent when the graph has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attention_mask: Option<String>,
@@ -148,6 +159,30 @@ pub struct MatcherHead {
     /// The token id that replaces a text's first one (BLIP's `[ENC]`); absent when none does (BLIP-2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_id: Option<u32>,
+    /// How much the ITC cosine counts in the ranking score, `match logit + itc_weight × cosine`; 1 unless it says otherwise, which
+    /// is BLIP's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub itc_weight: Option<f32>,
+}
+
+impl MatcherHead {
+    /// The graph's input that takes the text.
+    pub(crate) fn text(&self) -> Result<MatcherText<'_>, String> {
+        match (&self.input_ids, &self.text_features) {
+            (Some(name), None) => Ok(MatcherText::Ids(name)),
+            (None, Some(name)) => Ok(MatcherText::Features(name)),
+            _ => Err("matcher must name one of input_ids and text_features".into()),
+        }
+    }
+}
+
+/// In which form a matcher's head takes a text, and the name of that input.
+#[derive(Clone, Copy)]
+pub(crate) enum MatcherText<'a> {
+    /// Token ids.
+    Ids(&'a str),
+    /// [`TextTower::features`].
+    Features(&'a str),
 }
 
 /// A tower's files at other precisions than that of its `file`, which is the full one: float32 weights, or whatever the folder has.
@@ -261,6 +296,12 @@ impl ModelManifest {
         if !(1..=MAX_CONTEXT).contains(&self.text.context_length) {
             let length = self.text.context_length;
             return Err(format!("text.context_length is {length}, expected 1 to {MAX_CONTEXT}"));
+        }
+        if let Some(head) = &self.matcher {
+            head.text()?;
+            if head.itc_weight.is_some_and(|weight| !weight.is_finite()) {
+                return Err("matcher.itc_weight must be finite".into());
+            }
         }
         match self.files().find(|name| !is_inside(name)) {
             Some(name) => Err(format!("'{name}' is not a file name inside the folder")),

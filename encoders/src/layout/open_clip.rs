@@ -189,6 +189,7 @@ fn manifest(
     };
     let (input_ids, attention_mask) = text_inputs(folder, &files.text.0, &text_facts)?;
     let text = TextTower {
+        features: None,
         file: files.text.0.clone(),
         input_ids,
         attention_mask,

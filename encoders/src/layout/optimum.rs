@@ -140,6 +140,7 @@ pub(super) fn read(folder: Folder<'_>) -> Result<ModelManifest, ModelError> {
             preprocess,
         },
         text: TextTower {
+            features: None,
             file: text_file,
             input_ids: "input_ids".into(),
             attention_mask,

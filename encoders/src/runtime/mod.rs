@@ -126,8 +126,10 @@ pub(crate) enum InputKind {
     Pixels { height: usize, width: usize },
     /// i64 `[sequence]`, of one length or of any up to the longest.
     Tokens { length: Option<usize>, longest: usize },
-    /// f32 `[tokens, width]`, what a matcher attends to.
+    /// f32 `[tokens, width]`, what a matcher keeps of an image.
     Features { tokens: usize, width: usize },
+    /// f32 `[sequence, width]`, what a matcher keeps of a text.
+    States { longest: usize, width: usize },
 }
 
 impl InputKind {
@@ -136,7 +138,7 @@ impl InputKind {
         let ours = match self {
             Self::Pixels { .. } => "pixels (f32 or f16)",
             Self::Tokens { .. } => "token ids (i64 or i32)",
-            Self::Features { .. } => "image features (f32 or f16)",
+            Self::Features { .. } | Self::States { .. } => "features (f32 or f16)",
         };
         format!("input '{input}' takes {element}, and the manifest says {ours}")
     }
@@ -147,6 +149,7 @@ impl InputKind {
             Self::Pixels { height, width } => vec![3, height, width],
             Self::Tokens { length, .. } => vec![length.unwrap_or(1)],
             Self::Features { tokens, width } => vec![tokens, width],
+            Self::States { width, .. } => vec![1, width],
         }
     }
 
@@ -155,6 +158,7 @@ impl InputKind {
         match self {
             Self::Pixels { .. } | Self::Features { .. } => self.shortest(),
             Self::Tokens { length, longest } => vec![length.unwrap_or(longest)],
+            Self::States { longest, width } => vec![longest, width],
         }
     }
 }

@@ -84,7 +84,7 @@ fn load(graph: &Graph<'_>, library: &Library, on: Placement) -> Result<Bound, St
         let element = outlet.and_then(|outlet| outlet.dtype().tensor_type());
         let element = element.ok_or_else(|| format!("input '{}' is no tensor", input.name))?;
         let ours = match input.kind {
-            InputKind::Pixels { .. } | InputKind::Features { .. } => {
+            InputKind::Pixels { .. } | InputKind::Features { .. } | InputKind::States { .. } => {
                 [TensorElementType::Float32, TensorElementType::Float16]
             }
             InputKind::Tokens { .. } => [TensorElementType::Int64, TensorElementType::Int32],

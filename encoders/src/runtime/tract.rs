@@ -90,6 +90,9 @@ fn plan(graph: &Graph<'_>) -> Result<Plan, String> {
             InputKind::Features { tokens, width } => {
                 (halves, vec![batch.clone(), tokens.to_dim(), width.to_dim()])
             }
+            InputKind::States { width, .. } => {
+                (halves, vec![batch.clone(), sequence.clone(), width.to_dim()])
+            }
             InputKind::Tokens { length, .. } => {
                 let length = length.map_or(sequence.clone(), |length| length.to_dim());
                 ([i64::datum_type(), i32::datum_type()], vec![batch.clone(), length])

@@ -103,6 +103,7 @@ impl Golden {
 
 fn tower(clean: Clean, context_length: usize, pad_id: u32) -> TextTower {
     TextTower {
+        features: None,
         file: "text.onnx".into(),
         input_ids: "input_ids".into(),
         attention_mask: None,

@@ -10,7 +10,7 @@ mod report;
 use std::io::Cursor;
 
 use image::{ImageFormat, RgbImage};
-use pictor_core::{DecodeError, EmbeddingBatch, EncodeError, Encoder, Matcher, PreparedImage};
+use pictor_core::{DecodeError, EmbeddingBatch, EncodeError, Encoder, ImageFeatures, Matcher, PreparedImage};
 
 use crate::clip::DualEncoder;
 use crate::decode::{DecodeOptions, decode_rgb};
@@ -215,10 +215,17 @@ fn check_matches(
         matcher.prepare_image(bytes).map_err(|error| format!("{}: {error}", pair.image))
     };
     let images: Vec<PreparedImage> = inputs.matches.iter().map(prepare).collect::<Result<_, _>>()?;
+    let failed = |error: EncodeError| error.to_string();
+    let images = matcher.encode_images(&images).map_err(failed)?;
     let mut check =
         MatchCheck { pairs: images.len(), worst_difference: 0.0, worst_pair: String::new(), limit };
     for (i, (pair, _)) in inputs.matches.iter().enumerate() {
-        let score = |images| matcher.score(&pair.text, images).map_err(|error| error.to_string());
+        let texts = matcher.encode_texts(&[&pair.text]).map_err(failed)?;
+        let score = |images: &[ImageFeatures]| {
+            let pairs: Vec<_> =
+                images.iter().flat_map(|image| texts.iter().map(move |text| (text, image))).collect();
+            matcher.score(&pairs).map_err(failed)
+        };
         let (alone, together) = (score(&images[i..=i])?, score(&images)?);
         for ours in [alone.first(), together.get(i)].into_iter().flatten() {
             let logit = f64::from((ours.itm_logit - pair.itm_logit).abs());
