@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use pictor_core::{EmbeddingBatch, Encoder, ImageId};
-use pictor_eval::{Dataset, RetrievalReport};
+use pictor_eval::{Candidate, Clusters, Dataset, EvalError, Metrics, PROTOCOL, Ranked, Rankings, Relevance};
 use pictor_storage::{Snapshot, Store};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -18,11 +18,15 @@ use crate::exit::Outcome;
 use crate::output::Output;
 use crate::wiring;
 
-/// The report with what is needed to repeat it.
+/// The figures with what is needed to repeat them.
 #[derive(Serialize)]
 struct Evaluation {
-    #[serde(flatten)]
-    report: RetrievalReport,
+    text_to_image: Metrics,
+    image_to_text: Metrics,
+    images: usize,
+    captions: usize,
+    images_without_captions: usize,
+    protocol: String,
     model: String,
     fingerprint: String,
     runtime: String,
@@ -48,18 +52,29 @@ pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> 
     let encoder = wiring::encoder(&args.model, args.decode.options(), output)?;
     let batch = wiring::batch(args.batch, &encoder);
     let texts = encode_texts(&dataset, &*encoder, batch, output)?;
-    let (report, through_index) = match &args.index {
+    let image_of_text = dataset.image_of_text();
+    let relevance = Relevance::from_captions(&image_of_text, dataset.images.len())?;
+    let (rankings, through_index) = match &args.index {
         None => {
             let images = encode_images(&dataset, &*encoder, batch, output)?;
-            (pictor_eval::retrieval(&images, &texts, &dataset.image_of_text())?, None)
+            (pictor_eval::exact(&images, &texts, &relevance, 0, &|_| ())?, None)
         }
         Some(index) => {
-            let (report, through) = through_index(index, &dataset, &texts, &*encoder, args.effort)?;
-            (report, Some(through))
+            let (rankings, through) =
+                through_index(index, &dataset, &relevance, &texts, &*encoder, args.effort)?;
+            (rankings, Some(through))
         }
     };
+    let figures = |ranked: &[Ranked], cluster_of: &dyn Fn(u32) -> u32| {
+        Ok::<_, EvalError>(pictor_eval::direction(ranked, &Clusters::new(ranked, cluster_of))?.metrics)
+    };
     let evaluation = Evaluation {
-        report,
+        text_to_image: figures(&rankings.text_to_image, &|text| image_of_text[text as usize] as u32)?,
+        image_to_text: figures(&rankings.image_to_text, &|image| image)?,
+        images: relevance.images(),
+        captions: relevance.texts(),
+        images_without_captions: relevance.images() - relevance.image_queries(),
+        protocol: PROTOCOL.into(),
         model: encoder.spec().name.clone(),
         fingerprint: encoder.spec().fingerprint.clone(),
         runtime: encoder.runtime().to_string(),
@@ -69,7 +84,7 @@ pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> 
         seconds: start.elapsed().as_secs_f64(),
     };
     output.result(&evaluation, |e| {
-        let mut text = format!("{}\n", e.report);
+        let mut text = table(e);
         if let Some(through) = &e.through_index {
             text += &format!(
                 "text → image ranked by the {} index {} ({} images)\n",
@@ -81,6 +96,22 @@ pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> 
         text + &format!("{} on {}, {:.1} s\n", e.model, e.runtime, e.seconds)
     })?;
     Ok(Outcome::Done)
+}
+
+fn table(e: &Evaluation) -> String {
+    let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.1}"));
+    let mut text =
+        format!("{:<14}{:>7}{:>7}{:>7}{:>14}{:>12}\n", "", "R@1", "R@5", "R@10", "median rank", "mean rank");
+    for (name, m) in [("text → image", &e.text_to_image), ("image → text", &e.image_to_text)] {
+        let (median, mean) = (number(m.median_rank), number(m.mean_rank));
+        text += &format!("{name:<14}{:>7.1}{:>7.1}{:>7.1}{median:>14}{mean:>12}\n", m.r1, m.r5, m.r10);
+    }
+    text += &format!("{} images, {} captions", e.images, e.captions);
+    if e.images_without_captions > 0 {
+        text +=
+            &format!("; {} images without captions are ranked but are no queries", e.images_without_captions);
+    }
+    text + "\n" + &e.protocol + "\n"
 }
 
 fn encode_texts(
@@ -121,10 +152,11 @@ fn encode_images(
 fn through_index(
     index: &Path,
     dataset: &Dataset,
+    relevance: &Relevance,
     texts: &EmbeddingBatch,
     encoder: &dyn Encoder,
     effort: Option<usize>,
-) -> anyhow::Result<(RetrievalReport, ThroughIndex)> {
+) -> anyhow::Result<(Rankings, ThroughIndex)> {
     let store = Store::open(index)?;
     store.check_encoder(encoder.spec())?;
     let snapshot = store.snapshot()?;
@@ -139,26 +171,28 @@ fn through_index(
         );
     }
     let images = EmbeddingBatch::new(encoder.spec().dim, data)?;
-    let image_of_text = dataset.image_of_text();
-    let mut report = pictor_eval::retrieval(&images, texts, &image_of_text)?;
+    let mut rankings = pictor_eval::exact(&images, texts, relevance, 0, &|_| ())?;
 
     // An image of the index that is not in the set still competes; no caption names it, so any number past the set will do.
-    let place: HashMap<ImageId, usize> = ids.iter().enumerate().map(|(i, &id)| (id, i)).collect();
-    let rankings: Vec<Vec<usize>> = (0..texts.len())
+    let place: HashMap<ImageId, u32> = (0..).zip(&ids).map(|(i, &id)| (id, i)).collect();
+    let lists: Vec<Vec<Candidate>> = (0..texts.len())
         .into_par_iter()
         .map(|t| {
             let text = texts.row(t).context("fewer text vectors than captions, this is a bug")?;
             let hits = snapshot.search_vectors(text, 10, effort, None)?;
-            Ok(hits.iter().map(|hit| place.get(&hit.id).copied().unwrap_or(usize::MAX)).collect())
+            let item = |id| place.get(&id).copied().unwrap_or(u32::MAX);
+            Ok(hits.iter().map(|hit| Candidate { item: item(hit.id), score: hit.score.get() }).collect())
         })
         .collect::<anyhow::Result<_>>()?;
-    report.text_to_image = pictor_eval::recall_from_rankings(&rankings, &image_of_text, ids.len())?;
+    let complete = snapshot.len() <= 10;
+    rankings.text_to_image =
+        pictor_eval::from_lists(&lists, |text| relevance.images_of_text(text), complete)?;
     let through = ThroughIndex {
         index: index.into(),
         index_kind: store.kind()?.to_string(),
         images_in_index: snapshot.len(),
     };
-    Ok((report, through))
+    Ok((rankings, through))
 }
 
 /// The id of every image of the set, in its order.

@@ -69,7 +69,7 @@ impl Dataset {
         self.captions.iter().map(|caption| caption.text.as_str())
     }
 
-    /// The image index of each caption, in order: what [`crate::retrieval()`] takes.
+    /// The image index of each caption, in order: what [`crate::Relevance::from_captions`] takes.
     pub fn image_of_text(&self) -> Vec<usize> {
         self.captions.iter().map(|caption| caption.image).collect()
     }

@@ -93,16 +93,6 @@ pub enum EvalError {
         /// Components of a text embedding.
         texts: usize,
     },
-    /// A list that goes with the captions has another length.
-    #[error("{received} {what} for {expected} captions; give exactly one for each caption, in their order")]
-    Length {
-        /// What the list holds.
-        what: &'static str,
-        /// Its length.
-        received: usize,
-        /// Number of captions.
-        expected: usize,
-    },
     /// A caption is said to belong to an image that is not there.
     #[error(
         "caption {caption} belongs to image {image}, but there are only {images} images (counted from 0)"
@@ -128,7 +118,9 @@ pub enum EvalError {
         captions: usize,
     },
     /// More than 32-bit indices can name.
-    #[error("{images} images and {captions} captions; a set has fewer than 4,294,967,295 of each: evaluate a part of it")]
+    #[error(
+        "{images} images and {captions} captions; a set has fewer than 4,294,967,295 of each: evaluate a part of it"
+    )]
     TooMany {
         /// Images received.
         images: usize,
@@ -151,7 +143,9 @@ pub enum EvalError {
         expected_texts: usize,
     },
     /// A score matrix has another shape.
-    #[error("{received} scores are not a matrix of {rows} × {columns}; give each query's scores of all items, row by row")]
+    #[error(
+        "{received} scores are not a matrix of {rows} × {columns}; give each query's scores of all items, row by row"
+    )]
     Matrix {
         /// Scores received.
         received: usize,
@@ -161,7 +155,9 @@ pub enum EvalError {
         columns: usize,
     },
     /// A ranking is too short for what is asked of it.
-    #[error("the ranking of query {query} has {received} items, {expected} are needed; search with k ≥ {expected}")]
+    #[error(
+        "the ranking of query {query} has {received} items, {expected} are needed; search with k ≥ {expected}"
+    )]
     ShortRanking {
         /// Index of the query.
         query: usize,
@@ -171,7 +167,9 @@ pub enum EvalError {
         expected: usize,
     },
     /// A matcher was asked about some pairs and answered about another number.
-    #[error("{received} scores for the {expected} candidates of query {query}; a matcher gives one for each pair")]
+    #[error(
+        "{received} scores for the {expected} candidates of query {query}; a matcher gives one for each pair"
+    )]
     Scores {
         /// Index of the query.
         query: usize,
@@ -181,7 +179,9 @@ pub enum EvalError {
         expected: usize,
     },
     /// Two lists of outcomes that should be of the same queries are not.
-    #[error("{first} has {first_queries} queries and {second} {second_queries}; compare runs over the same queries")]
+    #[error(
+        "{first} has {first_queries} queries and {second} {second_queries}; compare runs over the same queries"
+    )]
     DifferentQueries {
         /// Whose the first list is.
         first: String,

@@ -120,7 +120,12 @@ pub fn from_scores(scores: &[f32], relevance: &Relevance, keep: usize) -> Result
     check_matrix(scores, texts, images)?;
     let columns = |image: usize| scores[image..].iter().step_by(images);
     Ok(Rankings {
-        text_to_image: rank_rows(texts, |t| &scores[t * images..][..images], |t| relevance.images_of_text(t), keep),
+        text_to_image: rank_rows(
+            texts,
+            |t| &scores[t * images..][..images],
+            |t| relevance.images_of_text(t),
+            keep,
+        ),
         image_to_text: rank_rows(images, columns, |i| relevance.texts_of_image(i), keep),
     })
 }

@@ -21,7 +21,8 @@ impl Relevance {
     /// [`EvalError::NoSuchImage`] when an index is not below `images`, [`EvalError::Nothing`] when a side is empty,
     /// [`EvalError::TooMany`] when a side does not count in 32 bits.
     pub fn from_captions(image_of_text: &[usize], images: usize) -> Result<Self, EvalError> {
-        if let Some((caption, &image)) = image_of_text.iter().enumerate().find(|&(_, &image)| image >= images) {
+        if let Some((caption, &image)) = image_of_text.iter().enumerate().find(|&(_, &image)| image >= images)
+        {
             return Err(EvalError::NoSuchImage { caption, image, images });
         }
         check_sizes(image_of_text.len(), images)?;
@@ -163,7 +164,10 @@ mod tests {
         assert!(error(Relevance::from_captions(&[0, 2], 2)).contains("caption 1 belongs to image 2"));
         assert!(error(Relevance::new(vec![vec![3]], vec![vec![]])).contains("image 3"));
         assert!(error(Relevance::new(vec![vec![0]], vec![vec![1]])).contains("caption 1"));
-        assert!(matches!(Relevance::from_captions(&[], 2), Err(EvalError::Nothing { images: 2, captions: 0 })));
+        assert!(matches!(
+            Relevance::from_captions(&[], 2),
+            Err(EvalError::Nothing { images: 2, captions: 0 })
+        ));
         assert!(matches!(Relevance::new(vec![], vec![]), Err(EvalError::Nothing { .. })));
     }
 }
