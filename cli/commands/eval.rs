@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use pictor_core::{EmbeddingBatch, Encoder, ImageId};
-use pictor_eval::{Dataset, RetrievalReport};
+use pictor_eval::{Dataset, DatasetOptions, ImageRef, RetrievalReport};
 use pictor_storage::{Snapshot, Store};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -44,7 +44,12 @@ struct ThroughIndex {
 
 pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let start = Instant::now();
-    let dataset = Dataset::read(&args.captions, &args.images, args.split.as_deref())?;
+    let options = DatasetOptions {
+        captions: args.captions.clone(),
+        images: Some(args.images.clone()),
+        split: args.split.clone(),
+    };
+    let dataset = Dataset::read(&options)?;
     let encoder = wiring::encoder(&args.model, args.decode.options(), output)?;
     let batch = wiring::batch(args.batch, &encoder);
     let texts = encode_texts(&dataset, &*encoder, batch, output)?;
@@ -103,7 +108,7 @@ fn encode_images(
     output: &Output,
 ) -> anyhow::Result<EmbeddingBatch> {
     let progress = bar(Some(dataset.images.len() as u64), "images", output);
-    let (images, bad) = embed_files::images(encoder, &dataset.images, batch, &progress)?;
+    let (images, bad) = embed_files::images(encoder, &files(dataset)?, batch, &progress)?;
     progress.finish_and_clear();
     // R@K over the readable part of a set would pass for R@K over the set.
     if let Some(first) = bad.first() {
@@ -115,6 +120,14 @@ fn encode_images(
         );
     }
     Ok(images)
+}
+
+/// The files of the images.
+fn files(dataset: &Dataset) -> anyhow::Result<Vec<PathBuf>> {
+    let file = |image: &ImageRef| {
+        image.file().map(Path::to_owned).with_context(|| format!("{image} is part of an archive; unpack it"))
+    };
+    dataset.images.iter().map(file).collect()
 }
 
 /// Text → image as the index ranks it, image → text by exact search over the vectors that the index holds.
@@ -168,8 +181,7 @@ fn ids_of(dataset: &Dataset, snapshot: &Snapshot, index: &Path) -> anyhow::Resul
         let (id, record) = record?;
         by_uri.insert(record.uri, id);
     }
-    let found: Vec<Option<ImageId>> = dataset
-        .images
+    let found: Vec<Option<ImageId>> = files(dataset)?
         .iter()
         .map(|path| Ok(by_uri.get(fs_err::canonicalize(path)?.to_string_lossy().as_ref()).copied()))
         .collect::<anyhow::Result<_>>()?;
@@ -179,7 +191,7 @@ fn ids_of(dataset: &Dataset, snapshot: &Snapshot, index: &Path) -> anyhow::Resul
             "{missing} of {} images are not in {}, the first is {}; index them with: pictor index IMAGES --index {}",
             found.len(),
             index.display(),
-            dataset.images[first].display(),
+            dataset.images[first],
             index.display()
         );
     }

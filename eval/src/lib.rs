@@ -1,6 +1,7 @@
 //! How good retrieval is, in the numbers that papers print.
 //!
-//! What lives here: [`Dataset`] (images and their captions, as the published caption files name them), [`retrieval()`] (R@K of
+//! What lives here: [`Dataset`] (images and their captions, as published datasets name them), [`pair_rows`] (the same from embedding
+//! files alone), [`retrieval()`] (R@K of
 //! an exact search between two sets of embeddings), [`recall_from_rankings`] (the same figures from what an index returned)
 //! and [`RetrievalReport`], the one type that all of it is reported in.
 //!
@@ -10,10 +11,12 @@
 
 mod dataset;
 mod error;
+mod pairs;
 mod report;
 mod retrieval;
 
-pub use dataset::{Caption, Dataset};
+pub use dataset::{Caption, Dataset, DatasetOptions, ImageRef, Positives, cxc, eccv_caption};
 pub use error::EvalError;
+pub use pairs::{PairedRows, Pairing, merge_repeated_rows, pair_rows, parse_indices};
 pub use report::{PROTOCOL, Recall, RetrievalReport};
 pub use retrieval::{recall_from_rankings, retrieval};
