@@ -8,12 +8,23 @@
 //! checked against any other implementation. What must stay true: nothing is left out of a figure in silence; an image or a
 //! caption that is missing is an error, and what cannot have a figure is counted in the report.
 
+pub mod anchors;
+pub mod baseline;
+mod compare_stand_in;
+mod curves;
 mod dataset;
 mod error;
-mod report;
+mod html;
+mod markdown;
+mod old_report;
+pub mod report;
 mod retrieval;
+mod sections;
+mod table;
+mod words;
 
+pub use compare_stand_in::compare;
 pub use dataset::{Caption, Dataset};
 pub use error::EvalError;
-pub use report::{PROTOCOL, Recall, RetrievalReport};
+pub use old_report::{PROTOCOL, Recall, RetrievalReport};
 pub use retrieval::{recall_from_rankings, retrieval};
