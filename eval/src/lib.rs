@@ -9,9 +9,13 @@
 //! checked against any other implementation. What must stay true: nothing is left out of a figure in silence; an image or a
 //! caption that is missing is an error, and what cannot have a figure is counted in the report.
 
+pub mod classification;
 mod dataset;
 mod error;
+pub mod hard_negatives;
+mod image_table;
 mod pairs;
+pub mod pope;
 mod report;
 mod retrieval;
 
