@@ -71,11 +71,10 @@ pub fn pair_rows(
     match pairing {
         Pairing::Images(image_of_text) => {
             if image_of_text.len() != texts {
-                return Err(EvalError::Length {
-                    what: "image rows",
-                    received: image_of_text.len(),
-                    expected: texts,
-                });
+                return wrong(format!(
+                    "{} numbers of images for {texts} texts; give exactly one for each text, in their order",
+                    image_of_text.len()
+                ));
             }
             if let Some(caption) = image_of_text.iter().position(|&image| image >= rows) {
                 return Err(EvalError::NoSuchImage { caption, image: image_of_text[caption], images: rows });
