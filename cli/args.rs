@@ -13,7 +13,7 @@ use pictor_query::Mode;
 use pictor_storage::{Dtype, KindChoice};
 
 pub use eval::{
-    EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs, MatcherArgs,
+    EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs,
 };
 
 /// Search your photographs with words, with an image, or with both.
