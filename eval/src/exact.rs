@@ -116,7 +116,11 @@ impl Pass<'_> {
                 // A query without positives is not asked.
                 let best =
                     places.min_by(Candidate::order).unwrap_or(Candidate { item: 0, score: f32::INFINITY });
-                Search { best, ahead: 0, head: Head::new(self.keep.max(positives.len()).min(self.items.len())) }
+                Search {
+                    best,
+                    ahead: 0,
+                    head: Head::new(self.keep.max(positives.len()).min(self.items.len())),
+                }
             })
             .collect();
         for (i, item_panel) in items.iter().enumerate() {
