@@ -26,16 +26,23 @@ impl Clusters {
     /// Of the queries of `ranked`, by what `cluster_of` says of each query: for text → image the image that a caption was
     /// written for, for image → text the image itself.
     pub fn new(ranked: &[Ranked], cluster_of: impl Fn(u32) -> u32) -> Self {
+        Self::of_queries(ranked.iter().map(|ranked| ranked.query), cluster_of)
+    }
+
+    /// As [`Clusters::new`], of these queries in this order.
+    pub fn of_queries(asked: impl Iterator<Item = u32>, cluster_of: impl Fn(u32) -> u32) -> Self {
         let mut numbers = HashMap::new();
         let mut members: Vec<Vec<u32>> = Vec::new();
-        for (place, ranked) in (0..).zip(ranked) {
-            let number = *numbers.entry(cluster_of(ranked.query)).or_insert(members.len());
+        let mut queries = 0;
+        for query in asked {
+            let number = *numbers.entry(cluster_of(query)).or_insert(members.len());
             match members.get_mut(number) {
-                Some(members) => members.push(place),
-                None => members.push(vec![place]),
+                Some(members) => members.push(queries as u32),
+                None => members.push(vec![queries as u32]),
             }
+            queries += 1;
         }
-        Self { members, queries: ranked.len() }
+        Self { members, queries }
     }
 
     /// Each of `queries` queries by itself.

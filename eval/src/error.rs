@@ -20,6 +20,20 @@ pub enum EvalError {
         /// What is wrong with it.
         source: CaptionsError,
     },
+    /// A file of a known kind makes no sense.
+    #[error("{}: {reason}", .path.display())]
+    Format {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// Rows of embedding files that do not fit one another.
+    #[error("{reason}")]
+    Rows {
+        /// What does not fit, and what to do.
+        reason: String,
+    },
     /// The split is neither a file nor a split that the caption file knows.
     #[error("split '{split}' is no file, and {} {}", .captions.display(), known_splits(.known))]
     UnknownSplit {

@@ -1,8 +1,8 @@
 //! How good retrieval is, in the numbers that papers print.
 //!
-//! What lives here: [`Dataset`] (images and their captions, as the published caption files name them) and [`Relevance`] (which
-//! answers which); [`exact()`] and its kin, which put items in order, and [`direction()`] and [`compare()`], which make figures of
-//! an order; and [`RetrievalReport`], the one type that all of it is reported in.
+//! What lives here: [`Dataset`] (images and their captions, as published datasets name them), [`pair_rows`] (the same from embedding
+//! files alone) and [`Relevance`] (which answers which); [`exact()`] and its kin, which put items in order, and [`direction()`] and
+//! [`compare()`], which make figures of an order; and [`RetrievalReport`], the one type that all of it is reported in.
 //!
 //! Why no model and no index here: a figure is a function of vectors or of rankings, so this crate takes those and can be
 //! checked against any other implementation. What must stay true: nothing is left out of a figure in silence; an image or a
@@ -14,6 +14,7 @@ mod dataset;
 mod error;
 mod exact;
 mod metrics;
+mod pairs;
 mod rankings;
 mod relevance;
 mod report;
@@ -22,10 +23,11 @@ mod tile;
 
 pub use bootstrap::{Clusters, RESAMPLES};
 pub use compare::{PERMUTATIONS, compare};
-pub use dataset::{Caption, Dataset};
+pub use dataset::{Caption, Dataset, DatasetOptions, ImageRef, Positives, cxc, eccv_caption};
 pub use error::EvalError;
 pub use exact::exact;
 pub use metrics::{PROTOCOL, direction};
+pub use pairs::{PairedRows, Pairing, merge_repeated_rows, pair_rows, parse_indices};
 pub use rankings::{Candidate, Outcome, Ranked, Rankings, from_lists, from_score_rows, from_scores};
 pub use relevance::Relevance;
 pub use report::{
