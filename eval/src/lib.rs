@@ -8,19 +8,28 @@
 //! checked against any other implementation. What must stay true: nothing is left out of a figure in silence; an image or a
 //! caption that is missing is an error, and what cannot have a figure is counted in the report.
 
+pub mod anchors;
+mod baseline;
 mod bootstrap;
 mod compare;
+mod curves;
 mod dataset;
 mod error;
 mod exact;
+mod html;
+mod markdown;
 mod metrics;
 mod pairs;
 mod rankings;
 mod relevance;
 mod report;
 mod rerank;
+mod sections;
+mod table;
 mod tile;
+mod words;
 
+pub use baseline::{Verdict, hold_against, read_report};
 pub use bootstrap::{Clusters, RESAMPLES};
 pub use compare::{PERMUTATIONS, compare};
 pub use dataset::{Caption, Dataset, DatasetOptions, ImageRef, Positives, cxc, eccv_caption};
