@@ -213,5 +213,3 @@ pub struct Comparison {
     /// Two-sided p of no difference: paired permutation (sign flips) for means, of the same queries.
     pub p: f64,
 }
-
-pub(crate) use crate::old_report::PROTOCOL;
