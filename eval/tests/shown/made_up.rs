@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pictor_eval::report::*;
+use pictor_eval::{
+    Comparison, DatasetSummary, Direction, Failure, Metrics, ModelSummary, Provenance, REPORT_FORMAT,
+    Ranking, RetrievalReport, Run, Stage,
+};
 
 /// What a caption may hold.
 pub const HARD: &str = "<script>alert('x')</script> & \"quotes\" | `code` \u{1}日本語 ümlaut 🦜";
