@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::{Comparison, REPORT_FORMAT, RetrievalReport};
 use crate::table::{Kind, Table};
-use crate::{Clusters, EvalError, compare, words};
+use crate::{Clusters, EvalError, words};
 
 /// Figures that can fail; a mean rank is shown beside them, because a single query can move it far.
 const GATED: [&str; 3] = ["R@1", "R@5", "R@10"];
@@ -59,17 +59,16 @@ pub fn read_report(path: &Path) -> Result<RetrievalReport, EvalError> {
     serde_json::from_slice(&json).map_err(no_report)
 }
 
-/// Compares each run and direction that both reports have. Of the queries of a direction, `text_clusters` and `image_clusters` say
-/// which belong together, as for [`compare`]. `tolerance` is in points, from 0 up: 0 fails every drop beyond noise.
+/// Compares each run and direction that both reports have. `tolerance` is in points, from 0 up: 0 fails every drop beyond noise. The
+/// clusters are those of the texts' and of the images' queries.
 ///
 /// # Errors
 /// [`EvalError`] when data or protocol differ, or no run has a label of the baseline's.
 pub fn hold_against(
     baseline: &RetrievalReport,
     report: &RetrievalReport,
-    text_clusters: &Clusters,
-    image_clusters: &Clusters,
     tolerance: f64,
+    [texts, images]: [&Clusters; 2],
 ) -> Result<Verdict, EvalError> {
     if baseline.dataset.hash != report.dataset.hash {
         return Err(EvalError::BaselineData {
@@ -93,9 +92,9 @@ pub fn hold_against(
         for (key, name, before) in words::directions(base) {
             match words::directions(run).find(|(other, ..)| *other == key) {
                 Some((.., now)) => {
-                    let clusters = if key == "text_to_image" { text_clusters } else { image_clusters };
-                    let (before, now) = ((base.label.as_str(), before), (run.label.as_str(), now));
-                    comparisons.extend(compare(before, now, key, clusters)?);
+                    let clusters = if key == "text_to_image" { texts } else { images };
+                    let label = base.label.as_str();
+                    comparisons.extend(crate::compare((label, before), (label, now), key, clusters)?);
                 }
                 None => missing.push(format!("{}, {name}", base.label)),
             }

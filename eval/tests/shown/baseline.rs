@@ -4,15 +4,16 @@ use pictor_eval::{Clusters, EvalError, RetrievalReport, Verdict, read_report};
 
 use crate::made_up::{direction, report};
 
-/// With queries that have nothing to do with one another.
+/// [`pictor_eval::hold_against`], each query by itself.
 fn hold_against(
-    before: &RetrievalReport,
-    after: &RetrievalReport,
+    baseline: &RetrievalReport,
+    report: &RetrievalReport,
     tolerance: f64,
 ) -> Result<Verdict, EvalError> {
-    let texts = Clusters::single(before.runs[0].text_to_image.ranks.len());
-    let images = Clusters::single(before.runs[0].image_to_text.as_ref().map_or(0, |d| d.ranks.len()));
-    pictor_eval::hold_against(before, after, &texts, &images, tolerance)
+    let run = &baseline.runs[0];
+    let texts = Clusters::single(run.text_to_image.ranks.len());
+    let images = Clusters::single(run.image_to_text.as_ref().map_or(0, |direction| direction.ranks.len()));
+    pictor_eval::hold_against(baseline, report, tolerance, [&texts, &images])
 }
 
 /// The same queries, each `steps` places further down.

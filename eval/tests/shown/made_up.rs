@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pictor_eval::{
-    Comparison, DatasetSummary, Direction, Failure, Metrics, ModelSummary, Provenance, REPORT_FORMAT,
-    Ranking, RetrievalReport, Run, Stage,
-};
+use pictor_eval::*;
 
 /// What a caption may hold.
 pub const HARD: &str = "<script>alert('x')</script> & \"quotes\" | `code` \u{1}日本語 ümlaut 🦜";
