@@ -335,6 +335,18 @@ pub struct SearchArgs {
     #[arg(long)]
     pub explain: bool,
 
+    /// Order the best candidates anew by a second model that looks at the words and each image together; N candidates, 128 when no
+    /// number is given (with an equals sign: --rerank=64).
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "128")]
+    pub rerank: Option<usize>,
+
+    /// Stop reranking so many milliseconds after the search began; what was not looked at by then keeps its order behind the rest.
+    #[arg(long, value_name = "MS", requires = "rerank")]
+    pub deadline: Option<u64>,
+
+    #[command(flatten)]
+    pub matcher: MatcherArgs,
+
     /// Write a contact sheet: one HTML file with the queries and the images found.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -350,6 +362,24 @@ pub struct SearchArgs {
     pub runtime: RuntimeArgs,
 }
 
+/// What reranks, and where it keeps what it sees.
+#[derive(Debug, Args)]
+pub struct MatcherArgs {
+    /// The model whose matcher reranks, by name or by folder; by default the one the index was made with.
+    #[arg(long, value_name = "NAME|DIR")]
+    pub matcher: Option<String>,
+
+    /// Folder for the matcher's features of images, so that each image is looked at once; by default `features` in the index. One
+    /// process at a time has it.
+    #[arg(long, value_name = "DIR")]
+    pub rerank_cache: Option<PathBuf>,
+
+    /// Most that is kept there: bytes, or with K, M or G (times 1024) behind the number; 0 keeps nothing. What was not used for longest
+    /// goes first.
+    #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = pictor_core::parse_size)]
+    pub rerank_cache_size: u64,
+}
+
 /// `pictor serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -359,6 +389,14 @@ pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7878")]
     pub addr: SocketAddr,
+
+    #[command(flatten)]
+    pub matcher: MatcherArgs,
+
+    /// Stop every reranking so many milliseconds after the search began; what was not looked at by then keeps its order behind the rest.
+    #[arg(long, value_name = "MS", default_value_t = pictor_web_ui::RERANK_DEADLINE.as_millis() as u64,
+          value_parser = clap::value_parser!(u64).range(1..=25_000))]
+    pub deadline: u64,
 
     /// The model the index was made with, when it is not on the search path.
     #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]

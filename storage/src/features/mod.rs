@@ -11,7 +11,7 @@
 //! What is approximate: a crash loses the entries of the last few megabytes, and uses since the last write. The budget counts entries;
 //! what is deleted leaves the disk in the background, so the directory may be larger: up to twice the budget and 64 MiB.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -40,7 +40,6 @@ pub fn content_hash(bytes: &[u8]) -> ContentHash {
 
 /// Features of images by their content, for one matcher. Shared by reference between threads; a directory is one process's at a time.
 pub struct FeatureCache {
-    dir: Option<PathBuf>,
     spec: MatcherSpec,
     budget: u64,
     lru: Mutex<Lru>,
@@ -61,9 +60,8 @@ struct Counts {
 /// What a cache holds, and what it was good for since it was opened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FeatureCacheStats {
-    /// Where it is; absent for one in memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dir: Option<PathBuf>,
+    /// Whether it outlives the process.
+    pub on_disk: bool,
     /// Lookups that found features.
     pub hits: u64,
     /// Lookups that did not.
@@ -92,7 +90,7 @@ impl FeatureCache {
     /// [`StorageError::FeatureCacheNotWritable`]; [`StorageError::FeatureCache`] when it is damaged or the folder holds something else.
     pub fn open(dir: &Path, spec: MatcherSpec, budget: u64) -> Result<Self, StorageError> {
         let (disk, entries) = Disk::open(dir)?;
-        let cache = Self::over(Values::Disk(disk), Some(dir.to_owned()), Lru::restore(entries), spec, budget);
+        let cache = Self::over(Values::Disk(disk), Lru::restore(entries), spec, budget);
         let gone = cache.lru().evict(budget);
         cache.count(&cache.counts.evictions, gone.len());
         cache.values.apply(&Change { gone: &gone, ..Change::default() })?;
@@ -101,12 +99,12 @@ impl FeatureCache {
 
     /// A cache that ends with the process.
     pub fn in_memory(spec: MatcherSpec, budget: u64) -> Self {
-        Self::over(Values::Memory(Mutex::default()), None, Lru::default(), spec, budget)
+        Self::over(Values::Memory(Mutex::default()), Lru::default(), spec, budget)
     }
 
-    fn over(values: Values, dir: Option<PathBuf>, lru: Lru, spec: MatcherSpec, budget: u64) -> Self {
+    fn over(values: Values, lru: Lru, spec: MatcherSpec, budget: u64) -> Self {
         let (lru, writing, counts) = (Mutex::new(lru), Mutex::default(), Counts::default());
-        Self { dir, spec, budget, lru, writing, values, counts }
+        Self { spec, budget, lru, writing, values, counts }
     }
 
     /// The matcher whose features this one gives.
@@ -176,7 +174,7 @@ impl FeatureCache {
         let lru = self.lru();
         let lookups = hits + misses;
         FeatureCacheStats {
-            dir: self.dir.clone(),
+            on_disk: matches!(self.values, Values::Disk(_)),
             hits,
             misses,
             hit_rate: (lookups > 0).then(|| hits as f64 / lookups as f64),

@@ -1,7 +1,7 @@
 //! A cache against a slow twin, in memory and on disk; and what may be wrong on disk.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 use rocksdb::{DB, IteratorMode, Options};
