@@ -1,6 +1,7 @@
 //! The command line as people type it: parsing only, nothing is opened or decided here.
 
 mod eval;
+mod rerank;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use pictor_storage::{Dtype, KindChoice};
 pub use eval::{
     EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs, MatcherArgs,
 };
+pub use rerank::RerankArgs;
 
 /// Search your photographs with words, with an image, or with both.
 #[derive(Debug, Parser)]
@@ -351,7 +353,7 @@ pub struct SearchArgs {
     pub deadline: Option<u64>,
 
     #[command(flatten)]
-    pub matcher: MatcherArgs,
+    pub reranking: RerankArgs,
 
     /// Write a contact sheet: one HTML file with the queries and the images found.
     #[arg(long, value_name = "FILE")]
@@ -368,24 +370,6 @@ pub struct SearchArgs {
     pub runtime: RuntimeArgs,
 }
 
-/// What reranks, and where it keeps what it sees.
-#[derive(Debug, Args)]
-pub struct MatcherArgs {
-    /// The model whose matcher reranks, by name or by folder; by default the one the index was made with.
-    #[arg(long, value_name = "NAME|DIR")]
-    pub matcher: Option<String>,
-
-    /// Folder for the matcher's features of images, so that each image is looked at once; by default `features` in the index. One
-    /// process at a time has it.
-    #[arg(long, value_name = "DIR")]
-    pub rerank_cache: Option<PathBuf>,
-
-    /// Most that is kept there: bytes, or with K, M or G (times 1024) behind the number; 0 keeps nothing. What was not used for longest
-    /// goes first.
-    #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = pictor_core::parse_size)]
-    pub rerank_cache_size: u64,
-}
-
 /// `pictor serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -397,7 +381,7 @@ pub struct ServeArgs {
     pub addr: SocketAddr,
 
     #[command(flatten)]
-    pub matcher: MatcherArgs,
+    pub reranking: RerankArgs,
 
     /// Stop every reranking so many milliseconds after the search began; what was not looked at by then keeps its order behind the rest.
     #[arg(long, value_name = "MS", default_value_t = pictor_web_ui::RERANK_DEADLINE.as_millis() as u64,

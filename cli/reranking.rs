@@ -1,16 +1,16 @@
 //! From arguments to a reranker: which matcher, and where features of images are kept.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use pictor_core::Matcher;
-use pictor_encoders::{DecodeOptions, ImageTextMatcher, ModelFolder, RuntimeOptions, installed_models};
+use pictor_core::{Matcher, MatcherSpec};
+use pictor_encoders::{DecodeOptions, ModelFolder, installed_models};
 use pictor_query::Reranker;
 use pictor_storage::{FeatureCache, StorageError};
 
-use crate::args::MatcherArgs;
+use crate::args::{RerankArgs, RuntimeArgs};
 use crate::output::Output;
+use crate::wiring;
 
 /// Most memory for features when the place for them on disk is another process's, in bytes.
 const IN_MEMORY: u64 = 256 << 20;
@@ -21,37 +21,35 @@ pub struct Place<'a> {
     pub index: &'a Path,
     /// The index's own model, by name or folder.
     pub model: &'a str,
+    /// How images are decoded and models are run.
     pub decode: DecodeOptions,
+    pub runtime: &'a RuntimeArgs,
 }
 
 /// Opens the matcher that is named, or that of the index's own model; `None` when none is named and that model has none.
 ///
 /// With `warm` its graphs are loaded now rather than when the first candidate is looked at.
 pub fn reranker(
-    args: &MatcherArgs,
+    args: &RerankArgs,
     place: &Place<'_>,
-    options: &RuntimeOptions,
     warm: bool,
     output: &Output,
 ) -> anyhow::Result<Option<Reranker>> {
     let name = args.matcher.as_deref().unwrap_or(place.model);
-    let folder = ModelFolder::find(name)?;
-    if folder.manifest()?.matcher.is_none() {
+    if ModelFolder::find(name)?.manifest()?.matcher.is_none() {
         return match &args.matcher {
             Some(name) => bail!("model '{name}' has no matcher; {}", with_matchers()),
             None => Ok(None),
         };
     }
-    let matcher = ImageTextMatcher::open(&folder, options)?.with_decode(place.decode);
+    let matcher = wiring::matcher_named(name, place.runtime, place.decode, output)?;
     if warm {
         matcher
             .warm_up()
             .with_context(|| format!("the matcher of '{name}' does not run; see `pictor model verify`"))?;
     }
-    let runtime = matcher.runtime().to_string();
-    let cache = cache(args, place, &matcher, output)?;
-    output.note(format_args!("matcher {name} on {runtime}"));
-    let reranker = Reranker::new(Arc::new(matcher));
+    let cache = cache(args, place, matcher.spec().clone(), output)?;
+    let reranker = Reranker::new(matcher);
     Ok(Some(match cache {
         Some(cache) => reranker.with_cache(cache),
         None => reranker,
@@ -81,16 +79,15 @@ pub fn with_matchers() -> String {
 
 /// Where features are kept: as asked; or in the index, if this process may have that place, and otherwise in memory.
 fn cache(
-    args: &MatcherArgs,
+    args: &RerankArgs,
     place: &Place<'_>,
-    matcher: &ImageTextMatcher,
+    mut spec: MatcherSpec,
     output: &Output,
 ) -> anyhow::Result<Option<FeatureCache>> {
     let budget = args.rerank_cache_size;
     if budget == 0 {
         return Ok(None);
     }
-    let mut spec = matcher.spec().clone();
     // Pixels that were decoded otherwise are other features.
     for (otherwise, word) in [(!place.decode.exif, "-no-exif"), (place.decode.fast, "-fast-decode")] {
         if otherwise {

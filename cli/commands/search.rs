@@ -15,7 +15,7 @@ use crate::wiring;
 pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
     let queries = queries(&args)?;
     ensure!(
-        args.rerank.is_some() || (args.matcher.matcher.is_none() && args.matcher.rerank_cache.is_none()),
+        args.rerank.is_some() || (args.reranking.matcher.is_none() && args.reranking.rerank_cache.is_none()),
         "--matcher and --rerank-cache are for reranking; add --rerank, or leave them out"
     );
     let image = args.image.as_deref().map(fs_err::read).transpose()?;
@@ -70,10 +70,9 @@ pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
 /// The engine, with the matcher that the arguments ask for.
 fn reranking(engine: Engine, args: &SearchArgs, output: &Output) -> anyhow::Result<Engine> {
     let own = args.model.as_deref().unwrap_or(&engine.store().spec().name).to_owned();
-    let place = Place { index: &args.index.index, model: &own, decode: args.decode.options() };
-    let options = wiring::runtime_options(args.runtime.runtime, &args.runtime.placement, output);
+    let place = Place { index: &args.index.index, model: &own, decode: args.decode.options(), runtime: &args.runtime };
     // A deadline is for reranking, not for loading the model first.
-    let reranker = reranking::reranker(&args.matcher, &place, &options, args.deadline.is_some(), output)?;
+    let reranker = reranking::reranker(&args.reranking, &place, args.deadline.is_some(), output)?;
     let Some(reranker) = reranker else {
         bail!(
             "this index was made with '{own}', which has no matcher to rerank by; {}",

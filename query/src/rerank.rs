@@ -272,7 +272,8 @@ impl Reranker {
     ) -> Result<(), Stop> {
         let start = Instant::now();
         let Looked { features, cache_hits, unkept } = self.look(&progress.records[places.clone()])?;
-        pace.encoded(places.len() - cache_hits, start.elapsed());
+        let made = places.len() - cache_hits;
+        pace.encoded(made, start.elapsed());
         progress.cache_hits += cache_hits;
         progress.unkept = progress.unkept.take().or(unkept);
 
@@ -289,7 +290,8 @@ impl Reranker {
                 }
             }
         }
-        let start = Instant::now();
+        // What reading the cache takes is part of a pair's time.
+        let start = if made > 0 { Instant::now() } else { start };
         let pairs: Vec<(&TextFeatures, &ImageFeatures)> = images.iter().map(|image| (text, image)).collect();
         let scores = if pairs.is_empty() { Vec::new() } else { self.matcher.score(&pairs)? };
         if scores.len() != pairs.len() {
