@@ -3,6 +3,8 @@
 //! What lives here: [`Dataset`] (images and their captions, as published datasets name them), [`pair_rows`] (the same from embedding
 //! files alone) and [`Relevance`] (which answers which); [`exact()`] and its kin, which put items in order, and [`direction()`] and
 //! [`compare()`], which make figures of an order; and [`RetrievalReport`], the one type that all of it is reported in.
+//! Beside retrieval: [`classification`] (zero-shot), [`pope`] (objects that are there or not) and [`hard_negatives`] (captions and
+//! their edited twins), each with readers, figures and a report of its own.
 //!
 //! Why no model and no index here: a figure is a function of vectors or of rankings, so this crate takes those and can be
 //! checked against any other implementation. What must stay true: nothing is left out of a figure in silence; an image or a
@@ -11,15 +13,19 @@
 pub mod anchors;
 mod baseline;
 mod bootstrap;
+pub mod classification;
 mod compare;
 mod curves;
 mod dataset;
 mod error;
 mod exact;
+pub mod hard_negatives;
 mod html;
+mod image_table;
 mod markdown;
 mod metrics;
 mod pairs;
+pub mod pope;
 mod rankings;
 mod relevance;
 mod report;

@@ -26,8 +26,11 @@ use pictor_core::CaptionEntry;
 
 use crate::EvalError;
 
+pub(crate) use folder::find;
 pub use image_ref::ImageRef;
 pub use relevance::{Positives, cxc, eccv_caption};
+pub(crate) use shards::shards;
+pub(crate) use webdataset::samples;
 
 /// How many names an error shows.
 pub(crate) const SHOWN: usize = 5;
@@ -82,9 +85,9 @@ impl Dataset {
     ///
     /// `split` keeps part of the images of a caption file: a file that names them, or the name of a split that the caption file
     /// itself knows (`test` in `dataset_coco.json`). A file of that name comes first; it is a list with one image a line (its name,
-    /// with or without folders and extension, or its COCO id; what follows white space is ignored when only the first word is
-    /// known), a JSON list of such names, or another caption file (`coco_karpathy_test.json` picks the Karpathy split out of
-    /// `captions_val2014.json`). Of a webdataset's folder it chooses the sub-folder, which is `test` in CLIP_benchmark's.
+    /// with or without folders and extension, maybe with its id after it, or its COCO id alone), a JSON list of such names, or
+    /// another caption file in JSON (`coco_karpathy_test.json` picks the Karpathy split out of `captions_val2014.json`). Of a
+    /// webdataset's folder it chooses the sub-folder, which is `test` in CLIP_benchmark's.
     ///
     /// # Errors
     /// [`EvalError`] when a file is unreadable or no caption file, the split is unknown, the split list or the caption file

@@ -27,9 +27,11 @@ pub(super) fn listed(
     let mut kept = vec![false; entries.len()];
     let mut unmet = Vec::new();
     for name in &names {
-        let first_word = name.split_whitespace().next().unwrap_or_default();
-        let known = [name.as_str(), first_word]
+        // Lists of COCO's Karpathy split put the id after the name.
+        let before_id = name.rsplit_once(' ').filter(|(_, id)| id.bytes().all(|b| b.is_ascii_digit()));
+        let known = [Some(name.as_str()), before_id.map(|(name, _)| name.trim_end())]
             .into_iter()
+            .flatten()
             .flat_map(spellings)
             .find_map(|spelling| by_name.get(spelling));
         match known {

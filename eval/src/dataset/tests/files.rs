@@ -1,4 +1,4 @@
-use super::*;
+use super::super::*;
 
 /// A folder with these (empty) images and a caption file.
 fn folder(images: &[&str], captions: &str) -> tempfile::TempDir {
@@ -119,4 +119,95 @@ fn what_cannot_be_read_says_where() {
     assert!(matches!(error, EvalError::Captions { .. }), "{error}");
     let empty = folder(&["a.jpg"], r#"[{"image": "a.jpg", "caption": []}]"#);
     assert!(matches!(read(&empty, None), Err(EvalError::Nothing { images: 1, captions: 0 })));
+}
+
+#[test]
+fn splits_in_every_spelling() {
+    let captions = r#"{"images": [{"id": 11, "file_name": "COCO_val2014_000000000011.jpg"},
+                                  {"id": 12, "file_name": "COCO_val2014_000000000012.jpg"},
+                                  {"id": 13, "file_name": "COCO_val2014_000000000013.jpg"}],
+        "annotations": [{"id": 1, "image_id": 11, "caption": "a"}, {"id": 2, "image_id": 12, "caption": "b"},
+                        {"id": 3, "image_id": 13, "caption": "c"}]}"#;
+    let all =
+        ["COCO_val2014_000000000011.jpg", "COCO_val2014_000000000012.jpg", "COCO_val2014_000000000013.jpg"];
+    let dir = folder(&all, captions);
+    for list in [
+        "COCO_val2014_000000000013.jpg\nCOCO_val2014_000000000011.jpg",
+        "val2014/COCO_val2014_000000000011.jpg 11\nval2014/COCO_val2014_000000000013.jpg 13",
+        "\u{feff}11\r\n13\r\n",
+        "[13, 11]",
+        r#"["COCO_val2014_000000000011", "val2014/COCO_val2014_000000000013.jpg"]"#,
+        // Karpathy's split as BLIP and LAVIS have it.
+        r#"[{"image": "val2014/COCO_val2014_000000000013.jpg", "caption": ["c"]},
+            {"image": "val2014/COCO_val2014_000000000011.jpg", "caption": ["a"]}]"#,
+    ] {
+        fs_err::write(dir.path().join("list"), list).unwrap();
+        let dataset = read(&dir, Some("list")).unwrap_or_else(|error| panic!("{list}: {error}"));
+        assert_eq!(dataset.image_ids, [Some(11), Some(13)], "{list}");
+        assert_eq!(dataset.captions.iter().map(|c| c.id).collect::<Vec<_>>(), [Some(1), Some(3)]);
+        assert_eq!((dataset.name.as_str(), dataset.sources.len()), ("captions, list", 3));
+    }
+    for bad in ["{}", "[{}]", "14", "[14]"] {
+        fs_err::write(dir.path().join("list"), bad).unwrap();
+        assert!(read(&dir, Some("list")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn ids_come_from_names_where_the_file_has_none() {
+    assert_eq!(coco_id("val2014/COCO_val2014_000000391895.jpg"), Some(391_895));
+    assert_eq!(coco_id("000000222235.jpg"), Some(222_235));
+    for other in
+        ["391895.jpg", "1000092795.jpg", "COCO_x.jpg", "COCO_val2014_391895.jpg", "é0000000000.jpg", ""]
+    {
+        assert_eq!(coco_id(other), None, "{other}");
+    }
+}
+
+#[test]
+fn images_default_to_the_folder_of_the_captions() {
+    let dir = folder(&[], "x.jpg#0\tA dog .");
+    fs_err::write(dir.path().join("x.jpg"), "image").unwrap();
+    let captions = dir.path().join("captions");
+    let dataset = Dataset::read(&DatasetOptions { captions, ..Default::default() }).unwrap();
+    assert_eq!(dataset.images[0].read().unwrap(), b"image");
+    assert_eq!(dataset.images[0].name(), dir.path().join("x.jpg").to_string_lossy());
+}
+
+#[test]
+fn the_hash_is_of_names_and_captions_alone() {
+    let hash = |images: &[&str], captions: &str| read(&folder(images, captions), None).unwrap().hash();
+    let one = hash(&["a.jpg", "b.jpg"], "a.jpg#0\tA\nb.jpg#0\tB");
+    assert_eq!(one.len(), 64);
+    assert_eq!(one, hash(&["x/a.jpg", "a.jpg", "b.jpg"], "\u{feff}a.jpg#0\tA\r\nb.jpg#0\t B \r\n"));
+    for other in ["b.jpg#0\tB\na.jpg#0\tA", "a.jpg#0\tA\nb.jpg#0\tC", "a.jpg#0\tA\na.jpg#1\tB\nb.jpg#0\tB"] {
+        assert_ne!(one, hash(&["a.jpg", "b.jpg"], other));
+    }
+}
+
+#[test]
+fn the_karpathy_test_split() {
+    let shared = std::env::var_os("PICTOR_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    let file = shared.join("data/coco_karpathy_test.json");
+    let Ok(text) = fs_err::read_to_string(&file) else {
+        eprintln!("NOT RUN: {} is absent (set PICTOR_SHARED)", file.display());
+        return;
+    };
+    let entries = pictor_core::parse_captions(&text).unwrap();
+    let captions: usize = entries.iter().map(|entry| entry.captions.len()).sum();
+    assert_eq!((entries.len(), captions), (5_000, 25_010));
+    assert!(entries.iter().all(|entry| coco_id(&entry.image).is_some()));
+
+    // As a dataset, over empty files: reading decodes nothing.
+    let dir = tempfile::tempdir().unwrap();
+    for entry in &entries {
+        let name = entry.image.rsplit('/').next().unwrap();
+        fs_err::write(dir.path().join(name), "").unwrap();
+    }
+    let images = Some(dir.path().to_owned());
+    let dataset = Dataset::read(&DatasetOptions { captions: file, images, split: None }).unwrap();
+    assert_eq!((dataset.images.len(), dataset.captions.len()), (5_000, 25_010));
+    assert_eq!(dataset.image_ids[0], Some(391_895));
+    assert!(dataset.captions.windows(2).all(|pair| pair[0].image <= pair[1].image));
 }
