@@ -75,6 +75,11 @@ impl ImageTextMatcher {
         self.towers.runtime()
     }
 
+    /// How much the ITC cosine counts in the ranking score ([`MatcherHead::itc_weight`]).
+    pub fn itc_weight(&self) -> f32 {
+        self.head.itc_weight.unwrap_or(1.0)
+    }
+
     /// Loads every graph and runs each once.
     ///
     /// # Errors
@@ -239,7 +244,7 @@ impl Matcher for ImageTextMatcher {
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         let length = |i: usize| pairs[i].0.ids.len();
         order.sort_by_key(|&i| length(i));
-        let weight = self.head.itc_weight.unwrap_or(1.0);
+        let weight = self.itc_weight();
         let mut scores: Vec<Option<MatchScore>> = vec![None; pairs.len()];
         for group in order.chunk_by(|&a, &b| length(a) == length(b)) {
             let together: Vec<_> = group.iter().map(|&i| pairs[i]).collect();

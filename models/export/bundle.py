@@ -63,7 +63,7 @@ class Matcher:
 
     module: nn.Module  # i64 ids [B, L], i64 mask [B, L], f32 features [B, tokens, width] -> f32 [B, 2]
     first_id: int | None  # replaces the first id of a text
-    reference: Callable[[Image.Image, str], float]  # the "match" logit
+    reference: Callable[[Image.Image, list[str]], list[float]]  # the "match" logit of an image with each text
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

@@ -159,14 +159,15 @@ def siglip(scratch: Path) -> Bundle:
     return from_hub_like(config, transformers.SiglipImageProcessorPil(size=dict(height=SIDE, width=SIDE)), hf)
 
 
-def blip() -> Bundle:
+def blip(vision: int = WIDTH) -> Bundle:
+    """`vision`: width of the image tower, which is the text encoder's in BLIP base and larger than it in BLIP large."""
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     words = sorted({word for text in CORPUS for word in text.split() if len(word) > 1})
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters if c.isalnum()), *words]
     hf = transformers.BertTokenizer(vocab={token: i for i, token in enumerate(vocabulary)}, do_lower_case=True)
     config = transformers.BlipConfig(
-        text_config=dict(**BLOCKS, vocab_size=len(vocabulary) + 2, encoder_hidden_size=WIDTH, max_position_embeddings=from_transformers.BLIP_CONTEXT, bos_token_id=len(vocabulary)),
-        vision_config=VISION, image_text_hidden_size=DIM,
+        text_config=dict(**BLOCKS, vocab_size=len(vocabulary) + 2, encoder_hidden_size=vision, max_position_embeddings=from_transformers.BLIP_CONTEXT, bos_token_id=len(vocabulary)),
+        vision_config=VISION | dict(hidden_size=vision), image_text_hidden_size=DIM,
     )
     return from_hub_like(config, transformers.BlipImageProcessorPil(size=dict(height=SIDE, width=SIDE)), hf)
 

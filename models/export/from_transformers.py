@@ -67,9 +67,10 @@ def load(
         with torch.no_grad():
             return family.reference_text(*rows(text))[0].numpy()
 
-    def reference_match(image, text):
+    def reference_match(image, texts):
+        ids, mask = (torch.cat(parts) for parts in zip(*map(rows, texts)))
         with torch.no_grad():
-            return float(family.reference_match(pixel_values(image), *rows(text))[0, 1])
+            return family.reference_match(pixel_values(image), ids, mask)[:, 1].tolist()
 
     versions = {name: importlib.metadata.version(name) for name in ("transformers", "torch", "pillow")}
     name = Path(spec).name if Path(spec).is_dir() else spec.split("/")[-1]
@@ -264,9 +265,15 @@ class Blip:
         return self.network.text_proj(self.network.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0])
 
     def reference_match(self, pixels, ids, mask):
+        """[texts, 2]: one image with each text, its features made once, as `BLIP/train_retrieval.py::evaluation` keeps them."""
         ids = ids.clone()
-        ids[:, 0] = self.first_id  # the model's own forward leaves it out (transformers#25629)
-        return self.network(input_ids=ids, pixel_values=pixels, attention_mask=mask, use_itm_head=True).itm_score
+        ids[:, 0] = self.first_id  # the model's own forward leaves it out (transformers#25629), and is the same otherwise
+        features = self.network.vision_model(pixel_values=pixels).last_hidden_state.expand(len(ids), -1, -1)
+        states = self.network.text_encoder(
+            input_ids=ids, attention_mask=mask, encoder_hidden_states=features,
+            encoder_attention_mask=torch.ones(features.shape[:2], dtype=torch.long),
+        ).last_hidden_state
+        return self.network.itm_head(states[:, 0])
 
     def image_tower(self):
         def encode(model, pixels):

@@ -12,6 +12,7 @@ import open_clip
 import pytest
 import torch
 import transformers
+from PIL import Image
 
 import check
 import export
@@ -39,6 +40,7 @@ MODELS = {
     "transformers-clip": fixtures.clip,
     "transformers-siglip": fixtures.siglip,
     "transformers-blip": lambda scratch: fixtures.blip(),
+    "transformers-blip-large": lambda scratch: fixtures.blip(vision=12),
 }
 
 
@@ -90,6 +92,30 @@ def test_a_row_does_not_depend_on_its_batch(name, scratch, tmp_path):
     for i, line in enumerate(texts):
         alone = text.run(["text_embeds"], check.feed(text, *bundle.tokens(line)))[0]
         np.testing.assert_allclose(alone[0], together[i], rtol=1e-3, atol=1e-4)
+
+
+def test_golden_matches_are_the_librarys_own_and_depend_on_all_they_should(tmp_path):
+    bundle = fixtures.blip(vision=12)
+    golden_values = golden.write(bundle, tmp_path, fixtures.PICTURES.__contains__, golden.TEXTS)
+    matches = golden_values["matches"]
+    assert len(matches) == 3 * golden.MATCHED[1]
+    model, matcher = bundle.image_tower.model, bundle.matcher
+    logits = np.array([pair["itm_logit"] for pair in matches]).reshape(3, -1)
+    assert logits.std(0).min() > 0.01 and logits.std(1).min() > 0.01, "of images or of texts alone"
+    changed = []
+    for pair in matches:
+        pixels = torch.from_numpy(bundle.pixels(Image.open(tmp_path / pair["image"])))[None]
+        ids, mask = map(torch.from_numpy, bundle.tokens(pair["text"], bundle.context_length))
+        encoded = ids.clone()
+        encoded[:, 0] = matcher.first_id
+        score, without = (
+            model(input_ids=these, pixel_values=pixels, attention_mask=mask, use_itm_head=True).itm_score[0, 1].item() for these in (encoded, ids)
+        )
+        np.testing.assert_allclose(pair["itm_logit"], score, atol=1e-5)
+        cosine = model(input_ids=ids, pixel_values=pixels, attention_mask=mask, use_itm_head=False).itm_score.item()
+        np.testing.assert_allclose(pair["itc_cosine"], cosine, atol=1e-5)
+        changed.append(abs(score - without))
+    assert np.mean(changed) > 0.01, "[ENC] makes no difference"
 
 
 def test_calibrated_int8_agrees_with_the_reference(scratch, tmp_path):
