@@ -41,6 +41,7 @@ MODELS = {
     "transformers-siglip": fixtures.siglip,
     "transformers-blip": lambda scratch: fixtures.blip(),
     "transformers-blip-large": lambda scratch: fixtures.blip(vision=12),
+    "transformers-blip2": lambda scratch: fixtures.blip2(),
 }
 
 
@@ -118,6 +119,17 @@ def test_golden_matches_are_the_librarys_own_and_depend_on_all_they_should(tmp_p
     assert np.mean(changed) > 0.01, "[ENC] makes no difference"
 
 
+def test_blip2_scores_by_the_best_query_and_not_by_their_mean(tmp_path):
+    bundle = fixtures.blip2()
+    values = golden.write(bundle, tmp_path, fixtures.PICTURES.__contains__, golden.TEXTS)
+    images = {image["file"]: np.array(image["embedding"]) for image in values["images"]}
+    texts = {text["text"]: np.array(text["embedding"]) for text in values["texts"]}
+    matches = values["matches"]
+    assert max(abs(pair["itc_cosine"] - images[pair["image"]] @ texts[pair["text"]]) for pair in matches) > 0.05
+    logits = np.array([pair["itm_logit"] for pair in matches]).reshape(3, -1)
+    assert logits.std(0).min() > 0.01 and logits.std(1).min() > 0.01, "of images or of texts alone"
+
+
 def test_calibrated_int8_agrees_with_the_reference(scratch, tmp_path):
     calibration = precision.Calibration([], fixtures.CORPUS[:16])
     lines = []
@@ -160,8 +172,7 @@ def test_external_data_and_fingerprint(scratch, tmp_path):
     "config, says",
     [
         (lambda: transformers.Siglip2Config(), "NaFlex"),
-        (lambda: transformers.Blip2Config(), "32 query vectors"),
-        (lambda: transformers.ViTConfig(), "known are clip, siglip, blip"),
+        (lambda: transformers.ViTConfig(), "known are clip, siglip, blip, blip-2"),
     ],
 )
 def test_refused_architectures_say_why(config, says):
