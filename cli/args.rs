@@ -1,5 +1,7 @@
 //! The command line as people type it: parsing only, nothing is opened or decided here.
 
+mod eval;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,6 +11,10 @@ use pictor_ann::IndexKind;
 use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::{Dtype, KindChoice};
+
+pub use eval::{
+    EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs, MatcherArgs,
+};
 
 /// Search your photographs with words, with an image, or with both.
 #[derive(Debug, Parser)]
@@ -20,7 +26,7 @@ use pictor_storage::{Dtype, KindChoice};
         pictor index ~/Pictures --index ~/pictor      encode every photo of a folder\n  \
         pictor search --index ~/pictor dogs in snow   ranked results in the terminal\n  \
         pictor serve --index ~/pictor                 the same in a browser\n\n\
-        Exit codes: 0 done, 1 nothing found, 2 wrong usage or an error, 3 done but files were skipped (with --strict)."
+        Exit codes: 0 done, 1 nothing found or a figure below its baseline, 2 wrong usage or an error, 3 done but files were skipped (with --strict)."
 )]
 pub struct Cli {
     /// What to do.
@@ -45,7 +51,7 @@ pub enum Command {
     Search(SearchArgs),
     /// Open an index to a browser: a search page and a JSON API.
     Serve(ServeArgs),
-    /// Measure retrieval quality on a captioned set.
+    /// Measure quality: retrieval, zero-shot classification, and what matchers can tell apart.
     #[command(subcommand)]
     Eval(EvalCommand),
     /// Measure speed on this machine.
@@ -369,48 +375,6 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     pub runtime: RuntimeArgs,
-}
-
-/// `pictor eval`.
-#[derive(Debug, Subcommand)]
-pub enum EvalCommand {
-    /// Text → image and image → text R@1/5/10 with any positive in the top K counting, as CLIP_benchmark defines it.
-    Retrieval(EvalRetrievalArgs),
-}
-
-/// `pictor eval retrieval`.
-#[derive(Debug, Args)]
-pub struct EvalRetrievalArgs {
-    /// Folder of the images that the captions name.
-    #[arg(long, value_name = "DIR")]
-    pub images: PathBuf,
-
-    /// Captions: official COCO captions JSON, Karpathy JSON or a Flickr token file, told apart by content.
-    #[arg(long, value_name = "FILE")]
-    pub captions: PathBuf,
-
-    /// Evaluate these images only: a file with one image name a line, or a split named in a Karpathy JSON (such as test).
-    #[arg(long, value_name = "LIST|NAME")]
-    pub split: Option<PathBuf>,
-
-    /// Take the image vectors from this index and let it rank for text → image, as a search would; every image of the
-    /// index competes.
-    #[arg(long, value_name = "DIR")]
-    pub index: Option<PathBuf>,
-
-    /// Search effort through `--index`.
-    #[arg(long, value_name = "N", requires = "index")]
-    pub effort: Option<usize>,
-
-    #[command(flatten)]
-    pub decode: ImageArgs,
-
-    #[command(flatten)]
-    pub model: ModelArgs,
-
-    /// Images or texts the model encodes at a time; by default 32 on a processor and 128 on each GPU.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub batch: Option<u16>,
 }
 
 /// `pictor bench`.

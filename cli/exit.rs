@@ -9,6 +9,8 @@ pub enum Outcome {
     Done,
     /// 1: a search that found nothing.
     NothingFound,
+    /// 1: an evaluation whose figures fell below the baseline it was held against.
+    BelowBaseline,
     /// 2: wrong usage (clap's own code too) or an error.
     Failed,
     /// 3: done, but files were skipped and `--strict` was given.
@@ -19,7 +21,7 @@ impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         ExitCode::from(match outcome {
             Outcome::Done => 0,
-            Outcome::NothingFound => 1,
+            Outcome::NothingFound | Outcome::BelowBaseline => 1,
             Outcome::Failed => 2,
             Outcome::Skipped => 3,
         })

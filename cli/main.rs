@@ -41,7 +41,7 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
         Command::Reindex(args) => commands::reindex::run(args, output),
         Command::Search(args) => commands::search::run(args, output),
         Command::Serve(args) => commands::serve::run(args, output),
-        Command::Eval(args::EvalCommand::Retrieval(args)) => commands::eval::run(args, output),
+        Command::Eval(command) => commands::eval::run(command, output),
         Command::Bench(args::BenchCommand::Encode(args)) => commands::bench::encode::run(args, output),
         Command::Bench(args::BenchCommand::Match(args)) => commands::bench::matcher::run(args, output),
         Command::Bench(args::BenchCommand::Ann(args)) => commands::bench::ann::run(args, output),

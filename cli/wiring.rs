@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use pictor_core::EncoderSpec;
 use pictor_encoders::{
-    DecodeOptions, DualEncoder, INT8_FINGERPRINT, ModelFolder, Notes, Precision, RuntimeChoice,
-    RuntimeOptions,
+    DecodeOptions, DualEncoder, INT8_FINGERPRINT, ImageTextMatcher, ModelFolder, Notes, Precision,
+    RuntimeChoice, RuntimeOptions,
 };
 use pictor_query::Engine;
 use pictor_storage::{StorageError, Store};
@@ -44,6 +44,20 @@ pub fn encoder_named(
     output: &Output,
 ) -> anyhow::Result<Arc<DualEncoder>> {
     open_encoder(model, runtime.runtime, &runtime.placement, decode, output)
+}
+
+/// Opens a matcher by name or folder, which decodes images as `decode` says, and says what runs it.
+pub fn matcher_named(
+    model: &str,
+    runtime: &RuntimeArgs,
+    decode: DecodeOptions,
+    output: &Output,
+) -> anyhow::Result<Arc<ImageTextMatcher>> {
+    let folder = ModelFolder::find(model)?;
+    let options = runtime_options(runtime.runtime, &runtime.placement, output);
+    let matcher = ImageTextMatcher::open(&folder, &options)?;
+    output.note(format_args!("matcher {model} on {}", matcher.runtime()));
+    Ok(Arc::new(matcher.with_decode(decode)))
 }
 
 fn open_encoder(

@@ -20,6 +20,20 @@ pub enum EvalError {
         /// What is wrong with it.
         source: CaptionsError,
     },
+    /// A file of a known kind makes no sense.
+    #[error("{}: {reason}", .path.display())]
+    Format {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// Rows of embedding files that do not fit one another.
+    #[error("{reason}")]
+    Rows {
+        /// What does not fit, and what to do.
+        reason: String,
+    },
     /// The split is neither a file nor a split that the caption file knows.
     #[error("split '{split}' is no file, and {} {}", .captions.display(), known_splits(.known))]
     UnknownSplit {
@@ -75,6 +89,60 @@ pub enum EvalError {
         /// The file that both lead to.
         path: PathBuf,
     },
+    /// The file is no report of an evaluation.
+    #[error("{} is no report of pictor eval retrieval; give a file that its --json wrote", .path.display())]
+    NoReport {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The report is of another version's layout.
+    #[error(
+        "report {} has format {received}, this version reads {expected}; make it again with this version",
+        .path.display()
+    )]
+    ReportFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format it states.
+        received: u32,
+        /// The format that is read.
+        expected: u32,
+    },
+    /// The baseline is of other data.
+    #[error(
+        "the baseline was measured on {expected}, this report on {received}; compare figures of the same images, captions and \
+         relevance only: give the files of the baseline, or make the baseline again"
+    )]
+    BaselineData {
+        /// Name and hash of the baseline's data.
+        expected: String,
+        /// Name and hash of the report's data.
+        received: String,
+    },
+    /// The baseline's figures are defined in another way.
+    #[error(
+        "the baseline's figures are defined otherwise (there: {expected}; here: {received}); make the baseline again with this \
+         version"
+    )]
+    BaselineProtocol {
+        /// The baseline's protocol.
+        expected: String,
+        /// The report's protocol.
+        received: String,
+    },
+    /// No run of the report is in the baseline.
+    #[error(
+        "the baseline has the runs {}, this report {}; evaluate at least one of the baseline's in the same way",
+        .expected.join("; "), .received.join("; ")
+    )]
+    NoCommonRun {
+        /// Labels of the baseline's runs.
+        expected: Vec<String>,
+        /// Labels of the report's runs.
+        received: Vec<String>,
+    },
     /// Nothing to evaluate: no image, or no caption.
     #[error("nothing to evaluate: {images} images and {captions} captions; both are needed")]
     Nothing {
@@ -93,16 +161,6 @@ pub enum EvalError {
         /// Components of a text embedding.
         texts: usize,
     },
-    /// A list that goes with the captions has another length.
-    #[error("{received} {what} for {expected} captions; give exactly one for each caption, in their order")]
-    Length {
-        /// What the list holds.
-        what: &'static str,
-        /// Its length.
-        received: usize,
-        /// Number of captions.
-        expected: usize,
-    },
     /// A caption is said to belong to an image that is not there.
     #[error(
         "caption {caption} belongs to image {image}, but there are only {images} images (counted from 0)"
@@ -115,17 +173,92 @@ pub enum EvalError {
         /// Number of images.
         images: usize,
     },
-    /// A ranking is too short to say what R@10 is.
+    /// An image is said to be described by a caption that is not there.
     #[error(
-        "the ranking of caption {caption} has {received} images, R@10 needs {expected}; search with k ≥ {expected}"
+        "image {image} is described by caption {caption}, but there are only {captions} captions (counted from 0)"
+    )]
+    NoSuchCaption {
+        /// Index of the image.
+        image: usize,
+        /// The caption index it names.
+        caption: usize,
+        /// Number of captions.
+        captions: usize,
+    },
+    /// More than 32-bit indices can name.
+    #[error(
+        "{images} images and {captions} captions; a set has fewer than 4,294,967,295 of each: evaluate a part of it"
+    )]
+    TooMany {
+        /// Images received.
+        images: usize,
+        /// Captions received.
+        captions: usize,
+    },
+    /// Embeddings and relevance are not of one set.
+    #[error(
+        "{images} image and {texts} text embeddings, but relevance is about {expected_images} images and \
+         {expected_texts} texts; give one embedding for each, in the dataset's order"
+    )]
+    Embeddings {
+        /// Image embeddings received.
+        images: usize,
+        /// Text embeddings received.
+        texts: usize,
+        /// Images that relevance is about.
+        expected_images: usize,
+        /// Texts that relevance is about.
+        expected_texts: usize,
+    },
+    /// A score matrix has another shape.
+    #[error(
+        "{received} scores are not a matrix of {rows} × {columns}; give each query's scores of all items, row by row"
+    )]
+    Matrix {
+        /// Scores received.
+        received: usize,
+        /// Rows expected.
+        rows: usize,
+        /// Columns expected.
+        columns: usize,
+    },
+    /// A ranking is too short for what is asked of it.
+    #[error(
+        "the ranking of query {query} has {received} items, {expected} are needed; search with k ≥ {expected}"
     )]
     ShortRanking {
-        /// Index of the caption.
-        caption: usize,
-        /// Images ranked.
+        /// Index of the query.
+        query: usize,
+        /// Items ranked.
         received: usize,
-        /// Images needed: 10, or all when there are fewer.
+        /// Items needed: 10 for R@10, `k_test` for reranking.
         expected: usize,
+    },
+    /// A matcher was asked about some pairs and answered about another number.
+    #[error(
+        "{received} scores for the {expected} candidates of query {query}; a matcher gives one for each pair"
+    )]
+    Scores {
+        /// Index of the query.
+        query: usize,
+        /// Scores received.
+        received: usize,
+        /// Candidates it was asked about.
+        expected: usize,
+    },
+    /// Two lists of outcomes that should be of the same queries are not.
+    #[error(
+        "{first} has {first_queries} queries and {second} {second_queries}; compare runs over the same queries"
+    )]
+    DifferentQueries {
+        /// Whose the first list is.
+        first: String,
+        /// Queries in it.
+        first_queries: usize,
+        /// Whose the second list is.
+        second: String,
+        /// Queries in it.
+        second_queries: usize,
     },
 }
 

@@ -1,144 +1,215 @@
-//! What an evaluation says, to programs (serde) and to people (`Display`).
+//! What an evaluation of retrieval says: the one type that is printed, drawn, kept as JSON and compared with later.
+//!
+//! What must stay true: a figure never travels without what is needed to repeat it (model, data, command, protocol), and the rank of
+//! every query is kept, so that two reports can be compared query by query.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How every figure here is defined; part of each report, because figures of different definitions look alike.
-pub const PROTOCOL: &str = "CLIP_benchmark: R@K = share of queries with at least one positive among the first K, in percent; \
-every caption of every image is used, without a prompt; items of equal score rank in dataset order";
+/// Version of the JSON layout.
+pub const REPORT_FORMAT: u32 = 1;
 
-/// How often a query finds a positive, over all queries of one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Recall {
-    /// Percent of queries whose first result is a positive, 0..=100.
-    #[serde(rename = "R@1")]
-    pub r1: f64,
-    /// Percent of queries with a positive among the first 5, 0..=100.
-    #[serde(rename = "R@5")]
-    pub r5: f64,
-    /// Percent of queries with a positive among the first 10, 0..=100.
-    #[serde(rename = "R@10")]
-    pub r10: f64,
-    /// Median over queries of the best positive's rank, from 1; the mean of the middle two for an even count. `None` when
-    /// a ranking ended before a positive was met.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub median_rank: Option<f64>,
-    /// Mean over queries of the best positive's rank, from 1. `None` as above.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mean_rank: Option<f64>,
-}
-
-impl Recall {
-    /// From the rank of each query's best positive, counted from 1, or `None` where the ranking ended before one was met
-    /// (a miss at every K). Without queries there is nothing to find, and every figure is 0.
-    pub fn from_ranks(ranks: &[Option<usize>]) -> Self {
-        let percent = |k| {
-            let hits = ranks.iter().flatten().filter(|&&rank| rank <= k).count();
-            100.0 * hits as f64 / ranks.len().max(1) as f64
-        };
-        let known: Option<Vec<usize>> = ranks.iter().copied().collect();
-        let mut known = known.unwrap_or_default();
-        known.sort_unstable();
-        let middle = known.len() / 2;
-        let median = known.get(middle).map(|&upper| match known.len() % 2 {
-            1 => upper as f64,
-            _ => (known[middle - 1] + upper) as f64 / 2.0,
-        });
-        let mean = median.map(|_| known.iter().sum::<usize>() as f64 / known.len() as f64);
-        Self { r1: percent(1), r5: percent(5), r10: percent(10), median_rank: median, mean_rank: mean }
-    }
-}
-
-/// R@K in both directions.
+/// A whole evaluation: one dataset, one or more runs over it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RetrievalReport {
-    /// Each caption is a query; its positive is its one image.
-    pub text_to_image: Recall,
-    /// Each image that has captions is a query; its positives are all its captions.
-    pub image_to_text: Recall,
+    /// [`REPORT_FORMAT`].
+    pub format: u32,
+    /// How every figure is defined, in sentences.
+    pub protocol: String,
+    /// What made the report.
+    pub provenance: Provenance,
+    /// What was ranked.
+    pub dataset: DatasetSummary,
+    /// In the order in which they were asked for.
+    pub runs: Vec<Run>,
+    /// Each run against the first, and what reranking and the index changed.
+    #[serde(default)]
+    pub comparisons: Vec<Comparison>,
+}
+
+/// What made a report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Version of Pictor.
+    pub pictor: String,
+    /// The command, word by word.
+    pub command: Vec<String>,
+    /// UTC, RFC 3339, to the second.
+    pub date: String,
+    /// Processor and threads, for people.
+    pub machine: String,
+    /// Wall time of everything, seconds.
+    pub seconds: f64,
+}
+
+/// What was ranked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetSummary {
+    /// For people: the caption file's name and the split.
+    pub name: String,
+    /// Where it was read from, each file or folder by its role: `captions`, `images`, `split`, `relevance`.
+    pub sources: BTreeMap<String, String>,
+    /// Lower-case hexadecimal BLAKE3 over image names, captions and relevance, in order: equal hashes mean equal queries.
+    pub hash: String,
     /// Images ranked.
     pub images: usize,
     /// Captions ranked.
     pub captions: usize,
-    /// Images that no caption describes: they are ranked for every text, and are no queries themselves, because nothing
-    /// could be found for them. (CLIP_benchmark would count each as a miss; the datasets it reads have none.)
+    /// Images that nothing describes: ranked for every text, and no queries themselves.
     pub images_without_captions: usize,
-    /// The definition of the figures, [`PROTOCOL`].
-    pub protocol: String,
+    /// Where positives come from: `captions`, `ECCV Caption`, `CxC`.
+    pub relevance: String,
 }
 
-impl fmt::Display for RetrievalReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.1}"));
-        let title = ["", "R@1", "R@5", "R@10", "median rank", "mean rank"];
-        let [a, b, c, d, e, g] = title;
-        writeln!(f, "{a:<14}{b:>7}{c:>7}{d:>7}{e:>14}{g:>12}")?;
-        for (name, recall) in [("text → image", &self.text_to_image), ("image → text", &self.image_to_text)]
-        {
-            let Recall { r1, r5, r10, median_rank, mean_rank } = recall;
-            let (median, mean) = (number(*median_rank), number(*mean_rank));
-            writeln!(f, "{name:<14}{r1:>7.1}{r5:>7.1}{r10:>7.1}{median:>14}{mean:>12}")?;
-        }
-        write!(f, "{} images, {} captions", self.images, self.captions)?;
-        if self.images_without_captions > 0 {
-            write!(
-                f,
-                "; {} images without captions are ranked but are no queries",
-                self.images_without_captions
-            )?;
-        }
-        write!(f, "\n{}", self.protocol)
-    }
+/// One way of ranking, both directions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// For tables, unique in the report: `pictor-mini`, `pictor-mini, index`, `pictor-mini, rerank 128`.
+    pub label: String,
+    /// The dual encoder.
+    pub model: ModelSummary,
+    /// What put the results in order.
+    pub ranking: Ranking,
+    /// Each caption is a query.
+    pub text_to_image: Direction,
+    /// Each image with captions is a query; absent where this way of ranking has only the other direction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_to_text: Option<Direction>,
+    /// Where the time went.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
+    /// Queries whose positives rank lowest, worst first.
+    #[serde(default)]
+    pub failures: Vec<Failure>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A model that took part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelSummary {
+    /// Its name.
+    pub name: String,
+    /// Its fingerprint; empty for embeddings that were read from files.
+    pub fingerprint: String,
+    /// Components of an embedding.
+    pub dim: usize,
+    /// `fp32`, `fp16`, `int8`; empty for embeddings that were read from files.
+    pub precision: String,
+    /// What ran it, with its version.
+    pub runtime: String,
+}
 
-    #[test]
-    fn counts_ranks() {
-        let recall = Recall::from_ranks(&[1, 5, 6, 11].map(Some));
-        assert_eq!((recall.r1, recall.r5, recall.r10), (25.0, 50.0, 75.0));
-        assert_eq!((recall.median_rank, recall.mean_rank), (Some(5.5), Some(5.75)));
-        assert_eq!(Recall::from_ranks(&[3, 1, 2].map(Some)).median_rank, Some(2.0));
-    }
+/// What put results in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "by")]
+pub enum Ranking {
+    /// Exact inner products of freshly made embeddings.
+    Exact,
+    /// What an index returned.
+    Index {
+        /// Its folder.
+        path: String,
+        /// Its kind, as it is written on the command line.
+        kind: String,
+        /// Images in it; those that are not of the dataset compete too.
+        images: usize,
+        /// The filter that was applied, if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<String>,
+    },
+    /// The first `k_test` of an earlier ranking, in the order of a matcher's scores.
+    Rerank {
+        /// The matcher.
+        matcher: ModelSummary,
+        /// Candidates of each query that were scored.
+        k_test: usize,
+        /// Label of the run that the candidates come from.
+        first_stage: String,
+    },
+}
 
-    #[test]
-    fn a_ranking_that_ended_is_a_miss_and_has_no_mean() {
-        let recall = Recall::from_ranks(&[Some(1), None]);
-        assert_eq!((recall.r1, recall.r10), (50.0, 50.0));
-        assert_eq!((recall.median_rank, recall.mean_rank), (None, None));
-    }
+/// One direction of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Direction {
+    /// The figures.
+    pub metrics: Metrics,
+    /// 95 % bootstrap interval of each figure, by its name in [`Metrics`].
+    pub intervals: BTreeMap<String, [f64; 2]>,
+    /// Rank from 1 of each query's best positive, in the dataset's order; `None` where the ranking ended before one was met.
+    pub ranks: Vec<Option<u32>>,
+}
 
-    #[test]
-    fn no_queries_no_division() {
-        let recall = Recall::from_ranks(&[]);
-        assert_eq!((recall.r1, recall.mean_rank), (0.0, None));
-    }
+/// The figures of one direction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Percent of queries with a positive in first place, 0..=100.
+    #[serde(rename = "R@1")]
+    pub r1: f64,
+    /// Percent of queries with a positive among the first 5.
+    #[serde(rename = "R@5")]
+    pub r5: f64,
+    /// Percent of queries with a positive among the first 10.
+    #[serde(rename = "R@10")]
+    pub r10: f64,
+    /// Median over queries of the best positive's rank, from 1; the mean of the middle two for an even count. `None` when a
+    /// ranking ended before a positive was met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub median_rank: Option<f64>,
+    /// Mean of the same ranks. `None` as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_rank: Option<f64>,
+    /// Mean average precision at R, percent (Musgrave et al. 2020, section 3.2; R = the query's positives).
+    #[serde(rename = "mAP@R", default, skip_serializing_if = "Option::is_none")]
+    pub map_at_r: Option<f64>,
+    /// Mean share of positives among a query's first R, percent.
+    #[serde(rename = "R-precision", default, skip_serializing_if = "Option::is_none")]
+    pub r_precision: Option<f64>,
+}
 
-    #[test]
-    fn speaks_json_and_plain_text() {
-        let report = RetrievalReport {
-            text_to_image: Recall::from_ranks(&[Some(1), Some(4)]),
-            image_to_text: Recall::from_ranks(&[Some(1)]),
-            images: 2,
-            captions: 2,
-            images_without_captions: 1,
-            protocol: PROTOCOL.into(),
-        };
-        let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["text_to_image"]["R@1"], 50.0);
-        assert_eq!(json["text_to_image"]["R@5"], 100.0);
-        assert_eq!(json["image_to_text"]["R@10"], 100.0);
-        assert_eq!((&json["images"], &json["captions"]), (&2.into(), &2.into()));
-        assert_eq!(serde_json::from_value::<RetrievalReport>(json).unwrap(), report);
+/// Time of one stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// `encode images`, `encode texts`, `rank`, `rerank`, …
+    pub name: String,
+    /// What was counted: images, captions, queries, pairs.
+    pub unit: String,
+    /// How many.
+    pub items: usize,
+    /// Wall time, seconds.
+    pub seconds: f64,
+}
 
-        let text = report.to_string();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "                  R@1    R@5   R@10   median rank   mean rank");
-        assert_eq!(lines[1], "text → image     50.0  100.0  100.0           2.5         2.5");
-        assert_eq!(lines[2], "image → text    100.0  100.0  100.0           1.0         1.0");
-        assert_eq!(lines[3], "2 images, 2 captions; 1 images without captions are ranked but are no queries");
-    }
+/// A query that was answered badly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The direction.
+    pub direction: String,
+    /// The caption, or the image's path.
+    pub query: String,
+    /// Rank of the best positive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
+    /// What should have come first: paths of images, or captions.
+    pub expected: Vec<String>,
+    /// What did, best first, with scores.
+    pub received: Vec<(String, f32)>,
+}
+
+/// Two runs, query by query.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Label of the run that the other is held against.
+    pub base: String,
+    /// Label of the other run.
+    pub run: String,
+    /// `text_to_image` or `image_to_text`.
+    pub direction: String,
+    /// Name of the figure in [`Metrics`].
+    pub metric: String,
+    /// Run minus base, points.
+    pub difference: f64,
+    /// 95 % interval of the difference, from a paired bootstrap over queries.
+    pub interval: [f64; 2],
+    /// Two-sided p of no difference: paired permutation (sign flips) for means, of the same queries.
+    pub p: f64,
 }

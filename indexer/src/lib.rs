@@ -43,6 +43,7 @@ mod report;
 mod source;
 
 pub use error::IndexError;
+pub use exchange::{read_integers, read_vectors};
 pub use export::{ExportOptions, ExportReport, export};
 pub use import::{ImportOptions, ImportReport, ImportSource, import};
 pub use pipeline::{IndexOptions, MAX_FILE_BYTES, check_sources, index};

@@ -26,6 +26,7 @@ mod time;
 
 pub(crate) use metadata::{Described, Metadata};
 pub(crate) use npy::VectorFile;
+pub use npy::{read_integers, read_vectors};
 pub(crate) use parts::{Part, find_parts};
 pub(crate) use table::{ColumnKind, MetadataWriter, attribute_columns, model_mark};
 

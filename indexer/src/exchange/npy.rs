@@ -126,6 +126,68 @@ impl VectorFile {
     }
 }
 
+/// The whole of a NumPy file of vectors: its rows one after the other, and the numbers in a row.
+///
+/// For data that is compared as a whole; [`crate::import()`] reads files of any size.
+///
+/// # Errors
+/// [`IndexError::VectorFile`] for anything but a two-dimensional, row-major array of little-endian float16, float32 or float64
+/// that is all there.
+pub fn read_vectors(path: &Path) -> Result<(Vec<f32>, usize), IndexError> {
+    let mut file = VectorFile::open(path)?;
+    let mut data = Vec::new();
+    file.read(usize::MAX, &mut data)?;
+    Ok((data, file.dim()))
+}
+
+/// A NumPy file of whole numbers, of one dimension or of one column: such as the image row of each caption.
+///
+/// # Errors
+/// [`IndexError::VectorFile`] for any other array, or one that is not all there.
+pub fn read_integers(path: &Path) -> Result<Vec<i64>, IndexError> {
+    let wrong = |reason: String| IndexError::VectorFile { path: path.to_owned(), reason };
+    let bytes = fs_err::read(path).map_err(|error| wrong(error.to_string()))?;
+    let mut reader = bytes.as_slice();
+    let header = NpyHeader::from_reader(&mut reader)
+        .map_err(|error| wrong(format!("it is no NumPy file ({error})")))?;
+    let rows = match header.shape() {
+        &[rows] | &[rows, 1] => rows,
+        other => return Err(wrong(format!("its shape is {other:?}, expected (rows,)"))),
+    };
+    let descr = header.dtype().descr();
+    let descr = descr.trim_matches('\'');
+    let (signed, width) = match descr {
+        "|i1" | "<i1" => (true, 1),
+        "<i2" => (true, 2),
+        "<i4" => (true, 4),
+        "<i8" => (true, 8),
+        "|u1" | "<u1" => (false, 1),
+        "<u2" => (false, 2),
+        "<u4" => (false, 4),
+        "<u8" => (false, 8),
+        other => return Err(wrong(format!("its numbers are {other}, expected whole numbers such as <i8"))),
+    };
+    if Some(reader.len() as u64) != rows.checked_mul(width as u64) {
+        return Err(wrong(format!(
+            "it has {} bytes for {rows} numbers of {width}; it was cut short",
+            reader.len()
+        )));
+    }
+    reader
+        .chunks_exact(width)
+        .map(|number| {
+            let negative = signed && number[width - 1] >= 0x80;
+            let mut whole = [if negative { 0xff } else { 0 }; 8];
+            whole[..width].copy_from_slice(number);
+            let whole = i64::from_le_bytes(whole);
+            match !signed && whole < 0 {
+                true => Err(wrong("it holds a number above 9223372036854775807".to_owned())),
+                false => Ok(whole),
+            }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +245,43 @@ mod tests {
             (npy("<f4", false, "(9223372036854775807, 2)", &data), "more than there can be"),
         ] {
             let error = open(&bytes).err().expect("refused").to_string();
+            assert!(error.contains(words) && error.contains("x.npy"), "{error}");
+        }
+    }
+
+    fn integers(bytes: &[u8]) -> Result<Vec<i64>, IndexError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.npy");
+        fs_err::write(&path, bytes).unwrap();
+        read_integers(&path)
+    }
+
+    #[test]
+    fn reads_whole_files_and_whole_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.npy");
+        let singles: Vec<u8> = [1f32, -0.5, 0.25, 2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        fs_err::write(&path, npy("<f4", false, "(2, 2)", &singles)).unwrap();
+        assert_eq!(read_vectors(&path).unwrap(), (vec![1.0, -0.5, 0.25, 2.0], 2));
+
+        assert_eq!(
+            integers(&npy("<i4", false, "(2,)", &[7, 1, 0, 0, 255, 255, 255, 255])).unwrap(),
+            [263, -1]
+        );
+        assert_eq!(integers(&npy("<i8", false, "(1, 1)", &[255; 8])).unwrap(), [-1]);
+        assert_eq!(integers(&npy("|u1", false, "(3,)", &[0, 128, 255])).unwrap(), [0, 128, 255]);
+        assert_eq!(integers(&npy("|i1", false, "(1,)", &[128])).unwrap(), [-128]);
+        assert_eq!(integers(&npy("<u2", false, "(0,)", &[])).unwrap(), [0; 0]);
+        for (bytes, words) in [
+            (npy("<u8", false, "(1,)", &[255; 8]), "above"),
+            (npy("<f4", false, "(1,)", &[0; 4]), "<f4"),
+            (npy(">i4", false, "(1,)", &[0; 4]), ">i4"),
+            (npy("<i4", false, "(1, 2)", &[0; 8]), "shape"),
+            (npy("<i4", false, "(2,)", &[0; 7]), "cut short"),
+            (npy("<i4", false, "(18446744073709551615,)", &[0; 8]), "cut short"),
+            (b"x".to_vec(), "no NumPy file"),
+        ] {
+            let error = integers(&bytes).expect_err(words).to_string();
             assert!(error.contains(words) && error.contains("x.npy"), "{error}");
         }
     }
