@@ -27,7 +27,7 @@ KS = (1, 5, 10)
 
 
 def draw(folder, images, captions, dim):
-    """images.npy and texts.npy, f32 unit rows, and owners.npy, the image of each text, i64."""
+    """images.npy and texts.npy, f32 unit rows, and owners.txt, the image of each text."""
     rng = np.random.default_rng(0)
     base = unit(rng.normal(size=(images, dim)).astype(np.float32))
     # Five captions an image, and one more of the first few, as COCO has it.
@@ -35,7 +35,7 @@ def draw(folder, images, captions, dim):
     noise = rng.normal(size=(captions, dim)).astype(np.float32) * np.float32(0.28)
     np.save(folder / "images.npy", base)
     np.save(folder / "texts.npy", unit(base[owners] + noise))
-    np.save(folder / "owners.npy", owners.astype(np.int64))
+    np.savetxt(folder / "owners.txt", owners, fmt="%d")
 
 
 def unit(rows):
@@ -49,7 +49,7 @@ def peer(folder, threads):
 
     torch.set_num_threads(threads)
     images, texts = (torch.from_numpy(np.load(folder / name)) for name in ("images.npy", "texts.npy"))
-    owners = np.load(folder / "owners.npy")
+    owners = np.loadtxt(folder / "owners.txt", dtype=np.int64)
     starts = np.searchsorted(owners, np.arange(len(images) + 1))
 
     class Given:
@@ -94,7 +94,7 @@ def main():
         folder = Path(scratch)
         draw(folder, arguments.images, arguments.captions, arguments.dim)
         ours = [arguments.pictor, "eval", "retrieval", "--json", "--quiet", "--image-embeddings", folder / "images.npy"]
-        ours += ["--text-embeddings", folder / "texts.npy", "--image-of-text", folder / "owners.npy"]
+        ours += ["--text-embeddings", folder / "texts.npy", "--image-of-text", folder / "owners.txt"]
         theirs = [sys.executable, __file__, "--peer", folder, threads]
         for _ in range(arguments.rounds):
             output, seconds, mib = run(ours)
