@@ -404,6 +404,8 @@ pub struct ServeArgs {
 pub enum BenchCommand {
     /// Images and texts per second of each stage and of the whole, beside the bare runtime on the same images.
     Encode(BenchEncodeArgs),
+    /// Pairs of a text and an image per second of a matcher, and features of images per second.
+    Match(BenchMatchArgs),
     /// Recall beside latency, of index kinds over any vectors: build, open, memory, search and filtered search.
     Ann(BenchAnnArgs),
 }
@@ -434,6 +436,43 @@ pub struct BenchEncodeArgs {
     /// Photographs to use, the first by name.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub images: u32,
+
+    /// Rounds; each figure is its best, because whatever else the machine does only slows a round down.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+}
+
+/// `pictor bench match`.
+#[derive(Debug, Args)]
+pub struct BenchMatchArgs {
+    /// A folder of photographs.
+    #[arg(long, value_name = "DIR")]
+    pub photos: PathBuf,
+
+    /// A model that has a matcher, by name (bundled or on the search path that `pictor doctor` prints) or by folder.
+    #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MODEL")]
+    pub model: String,
+
+    /// Runtimes to measure, with commas; by default every one that is here.
+    #[arg(long = "runtime", value_name = "RUNTIME", value_delimiter = ',',
+          value_parser = names::<RuntimeChoice>(&["tract", "onnxruntime"]))]
+    pub runtimes: Vec<RuntimeChoice>,
+
+    #[command(flatten)]
+    pub placement: PlacementArgs,
+
+    /// Texts, one a line; by default four captions of usual lengths.
+    #[arg(long, value_name = "FILE")]
+    pub texts: Option<PathBuf>,
+
+    /// Photographs to use, the first by name: the candidates of every text.
+    #[arg(long, value_name = "K", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    pub images: u32,
+
+    /// Candidates of a text to score at a time, with commas; every number is measured.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "4", "16"],
+          value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batches: Vec<u16>,
 
     /// Rounds; each figure is its best, because whatever else the machine does only slows a round down.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
