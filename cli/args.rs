@@ -13,9 +13,7 @@ use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::{Dtype, KindChoice};
 
-pub use eval::{
-    EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs,
-};
+pub use eval::{EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs};
 pub use rerank::RerankArgs;
 
 /// Search your photographs with words, with an image, or with both.

@@ -25,7 +25,12 @@ pub fn run(args: ServeArgs, output: &Output) -> anyhow::Result<Outcome> {
     // All graphs load now, so that the first visitor does not wait for them.
     encoder.warm_up(1, 1)?;
     let own = args.model.unwrap_or_else(|| engine.store().spec().name.clone());
-    let place = Place { index: &args.index.index, model: &own, decode: args.decode.options(), runtime: &args.runtime };
+    let place = Place {
+        index: &args.index.index,
+        model: &own,
+        decode: args.decode.options(),
+        runtime: &args.runtime,
+    };
     let engine = match reranking::reranker(&args.reranking, &place, true, output)? {
         Some(reranker) => engine.with_reranker(reranker),
         None => engine,
