@@ -17,7 +17,7 @@ SAMPLE_PHOTOS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pictor/demo-photos
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo test check audit bench bench-encode bench-ann crash fmt tools-test tools-check
+.PHONY: help build demo test check audit bench bench-encode bench-itm bench-eval bench-ann crash fmt tools-test tools-check
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,7 @@ demo: build ## index a folder of real photographs and search it (PHOTOS=dir for 
 test: tools-test ## run every test, after installing what they need
 	@scripts/fetch-demo-photos "$(SAMPLE_PHOTOS)"
 	ORT_DYLIB_PATH="$$(scripts/fetch-onnxruntime)" PICTOR_SAMPLE_PHOTOS="$(SAMPLE_PHOTOS)" \
+	  PICTOR_CLIP_BENCHMARK_PYTHON="$$(scripts/fetch-clip-benchmark)" \
 	  cargo nextest run --release --locked --workspace
 	cargo test --release --locked --workspace --doc
 
@@ -49,6 +50,12 @@ bench: build ## run the benchmarks; results go to benches/runs/
 
 bench-encode: build ## decode, resize and ViT-B/32 beside their peers; PYTHON has models/export/requirements.txt installed
 	@benches/encode "$(PICTOR)" "$(PYTHON)"
+
+bench-itm: build ## image-text matching beside transformers on the same weights; PYTHON as for bench-encode
+	@benches/itm "$(PICTOR)" "$(PYTHON)"
+
+bench-eval: build ## retrieval figures of COCO's size beside CLIP_benchmark's own code
+	@benches/evaluation "$(PICTOR)"
 
 bench-ann: build ## index kinds beside hnswlib, FAISS and USearch on two sets of vectors; an hour on two cores (SET=name for one)
 	@for set in $(or $(SET),photos synthetic-1m); do benches/ann/run "$(PICTOR)" $$set || exit; done

@@ -1,6 +1,7 @@
 //! The command line as people type it: parsing only, nothing is opened or decided here.
 
 mod eval;
+mod rerank;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,8 +14,9 @@ use pictor_query::Mode;
 use pictor_storage::{Dtype, KindChoice};
 
 pub use eval::{
-    EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs, MatcherArgs,
+    EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs,
 };
+pub use rerank::RerankArgs;
 
 /// Search your photographs with words, with an image, or with both.
 #[derive(Debug, Parser)]
@@ -341,6 +343,18 @@ pub struct SearchArgs {
     #[arg(long)]
     pub explain: bool,
 
+    /// Order the best candidates anew by a second model that looks at the words and each image together; N candidates, 128 when no
+    /// number is given (with an equals sign: --rerank=64).
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "128")]
+    pub rerank: Option<usize>,
+
+    /// Stop reranking so many milliseconds after the search began; what was not looked at by then keeps its order behind the rest.
+    #[arg(long, value_name = "MS", requires = "rerank")]
+    pub deadline: Option<u64>,
+
+    #[command(flatten)]
+    pub reranking: RerankArgs,
+
     /// Write a contact sheet: one HTML file with the queries and the images found.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -366,6 +380,14 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7878")]
     pub addr: SocketAddr,
 
+    #[command(flatten)]
+    pub reranking: RerankArgs,
+
+    /// Stop every reranking so many milliseconds after the search began; what was not looked at by then keeps its order behind the rest.
+    #[arg(long, value_name = "MS", default_value_t = pictor_web_ui::RERANK_DEADLINE.as_millis() as u64,
+          value_parser = clap::value_parser!(u64).range(1..=25_000))]
+    pub deadline: u64,
+
     /// The model the index was made with, when it is not on the search path.
     #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]
     pub model: Option<String>,
@@ -382,6 +404,8 @@ pub struct ServeArgs {
 pub enum BenchCommand {
     /// Images and texts per second of each stage and of the whole, beside the bare runtime on the same images.
     Encode(BenchEncodeArgs),
+    /// Pairs of a text and an image per second of a matcher, and features of images per second.
+    Match(BenchMatchArgs),
     /// Recall beside latency, of index kinds over any vectors: build, open, memory, search and filtered search.
     Ann(BenchAnnArgs),
 }
@@ -412,6 +436,43 @@ pub struct BenchEncodeArgs {
     /// Photographs to use, the first by name.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub images: u32,
+
+    /// Rounds; each figure is its best, because whatever else the machine does only slows a round down.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+}
+
+/// `pictor bench match`.
+#[derive(Debug, Args)]
+pub struct BenchMatchArgs {
+    /// A folder of photographs.
+    #[arg(long, value_name = "DIR")]
+    pub photos: PathBuf,
+
+    /// A model that has a matcher, by name (bundled or on the search path that `pictor doctor` prints) or by folder.
+    #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MODEL")]
+    pub model: String,
+
+    /// Runtimes to measure, with commas; by default every one that is here.
+    #[arg(long = "runtime", value_name = "RUNTIME", value_delimiter = ',',
+          value_parser = names::<RuntimeChoice>(&["tract", "onnxruntime"]))]
+    pub runtimes: Vec<RuntimeChoice>,
+
+    #[command(flatten)]
+    pub placement: PlacementArgs,
+
+    /// Texts, one a line; by default four captions of usual lengths.
+    #[arg(long, value_name = "FILE")]
+    pub texts: Option<PathBuf>,
+
+    /// Photographs to use, the first by name: the candidates of every text.
+    #[arg(long, value_name = "K", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    pub images: u32,
+
+    /// Candidates of a text to score at a time, with commas; every number is measured.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "4", "16"],
+          value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batches: Vec<u16>,
 
     /// Rounds; each figure is its best, because whatever else the machine does only slows a round down.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]

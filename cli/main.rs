@@ -12,6 +12,7 @@ mod exit;
 mod fast_decode;
 mod interrupt;
 mod output;
+mod reranking;
 mod wiring;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Outcome> {
         Command::Serve(args) => commands::serve::run(args, output),
         Command::Eval(command) => commands::eval::run(command, output),
         Command::Bench(args::BenchCommand::Encode(args)) => commands::bench::encode::run(args, output),
+        Command::Bench(args::BenchCommand::Match(args)) => commands::bench::matcher::run(args, output),
         Command::Bench(args::BenchCommand::Ann(args)) => commands::bench::ann::run(args, output),
         Command::Embed(args) => commands::embed::run(args, output),
         Command::Model(command) => commands::model::run(command, output),

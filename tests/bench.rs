@@ -1,4 +1,4 @@
-//! What `pictor bench ann` prints: every documented field, and figures that no speed of a machine changes.
+//! What `pictor bench ann` and `pictor bench match` print: every documented field, and figures that no speed of a machine changes.
 
 use std::fs::File;
 use std::path::Path;
@@ -123,6 +123,35 @@ fn people_get_a_table() {
     for word in ["3,000 rows", "recall", "uncorrelated", "0.01 %", "one scan of", "cold: open"] {
         assert!(text.contains(word), "no '{word}' in:\n{text}");
     }
+}
+
+#[test]
+fn a_matchers_figures_come_with_its_scores() {
+    let desk = Desk::with_photos(5);
+    std::fs::write(desk.path("texts.txt"), "a dog runs\na red car under a tree\n")
+        .expect("a writable folder");
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/encoders/tests/models");
+    let line = format!(
+        "bench match --photos photos --images 4 --texts texts.txt --batches 1,3 --rounds 1 --runtime tract --model {models}/blip"
+    );
+    let document = desk.json(&line);
+    has_numbers(&document, &["images", "texts", "cpu_cores", "rounds"]);
+    assert_eq!((&document["images"], &document["texts"]), (&4.into(), &2.into()));
+    let [figures] = document["runtimes"].as_array().expect("runtimes").as_slice() else {
+        panic!("{document}")
+    };
+    has_numbers(figures, &["image_features_per_second", "text_features_per_second"]);
+    let batches = figures["batches"].as_array().expect("batches");
+    assert_eq!(batches.iter().map(|of| of["batch"].as_u64()).collect::<Vec<_>>(), [Some(1), Some(3)]);
+    batches.iter().for_each(|of| has_numbers(of, &["pairs_per_second", "ms_per_pair"]));
+    let scores = figures["scores"].as_array().expect("a row for each text");
+    assert!(scores.len() == 2 && scores.iter().all(|row| row.as_array().is_some_and(|row| row.len() == 4)));
+    assert_ne!(scores[0], scores[1]);
+
+    let text = desk.run(&line).succeeded().stdout();
+    assert!(text.contains("pairs, 3 at a time") && text.contains("2 texts with 4 images"), "{text}");
+    desk.run(&format!("bench match --photos photos --model {models}/clip")).exited(2).complains(&["matcher"]);
+    desk.run("bench match --photos none").exited(2).complains(&["none"]);
 }
 
 #[test]

@@ -109,19 +109,22 @@ pub struct EvalRetrievalArgs {
 /// `pictor eval zeroshot`.
 #[derive(Debug, Args)]
 pub struct EvalZeroshotArgs {
-    /// A folder with one sub-folder of images per class.
-    #[arg(long, value_name = "DIR")]
+    /// A folder with one sub-folder of images per class, or CLIP_benchmark's webdataset (.tar shards, or a folder of them).
+    #[arg(long, value_name = "DIR|FILE")]
     pub images: PathBuf,
 
-    /// Names of the classes, where those of the folders are not: one a line in the order of the folders' names, or
-    /// FOLDER<TAB>NAME.
+    /// Names of the classes where those of the folders will not do: one a line in the order of the folders, FOLDER<TAB>NAME, or JSON.
     #[arg(long, value_name = "FILE")]
     pub class_names: Option<PathBuf>,
+
+    /// The sub-folder of a webdataset.
+    #[arg(long, value_name = "NAME")]
+    pub split: Option<PathBuf>,
 
     /// Prompts that a class's embedding is the mean of: plain ("a photo of a {c}."), openai (CLIP's 80 of ImageNet), siglip, or a
     /// file with one prompt a line, {c} standing for the class.
     #[arg(long, value_name = "NAME|FILE", default_value = "openai")]
-    pub templates: String,
+    pub prompts: String,
 
     #[command(flatten)]
     pub decode: ImageArgs,
@@ -137,7 +140,7 @@ pub struct EvalZeroshotArgs {
 /// A matcher for pairs.
 #[derive(Debug, Args)]
 pub struct MatcherArgs {
-    /// The model with a matcher, by name or by folder.
+    /// The model whose matcher scores, by name or by folder.
     #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MATCHER")]
     pub matcher: String,
 
@@ -151,16 +154,20 @@ pub struct MatcherArgs {
 /// `pictor eval pope`.
 #[derive(Debug, Args)]
 pub struct EvalPopeArgs {
-    /// POPE's question files, JSON lines of image, text and label; each is a subset of its own name.
-    #[arg(long, value_name = "FILE", required = true)]
+    /// POPE's question files, JSON lines of image, text and label; each is a subset.
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub questions: Vec<PathBuf>,
 
     /// Folder of the images that the questions name.
     #[arg(long, value_name = "DIR")]
     pub images: PathBuf,
 
-    /// The probability of a match from which the answer is yes.
-    #[arg(long, value_name = "P", default_value_t = 0.5)]
+    /// The caption that a question becomes, {c} standing for the object with its article.
+    #[arg(long, value_name = "TEXT", default_value = pictor_eval::pope::TEMPLATE)]
+    pub template: String,
+
+    /// The probability of a match from which on the answer is yes, 0 to 1.
+    #[arg(long, value_name = "P", default_value_t = pictor_eval::pope::THRESHOLD)]
     pub threshold: f32,
 
     #[command(flatten)]
@@ -170,13 +177,17 @@ pub struct EvalPopeArgs {
 /// `pictor eval hard-negatives`.
 #[derive(Debug, Args)]
 pub struct EvalHardNegativesArgs {
-    /// SugarCrepe's JSON files, of filename, caption and negative_caption; each is a category of its own name.
-    #[arg(long, value_name = "FILE", required = true)]
-    pub pairs: Vec<PathBuf>,
+    /// SugarCrepe's JSON of filename, caption and negative_caption: one file, or a folder of them; each is a category.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub pairs: PathBuf,
 
     /// Folder of the images that the pairs name.
     #[arg(long, value_name = "DIR")]
     pub images: PathBuf,
+
+    /// Score by a dual encoder's cosine too, beside the matcher.
+    #[arg(long, value_name = "NAME|DIR")]
+    pub model: Option<String>,
 
     #[command(flatten)]
     pub matcher: MatcherArgs,

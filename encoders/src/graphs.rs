@@ -47,6 +47,9 @@ pub(crate) fn check(folder: &ModelFolder, manifest: &ModelManifest) -> Result<()
         }
         matcher.input(&head.image_features, &floats, &[None, None, None])?;
         matcher.output(&head.output, &[None, Some(2)])?;
+        if let Some(name) = &head.itc {
+            matcher.output(name, &[None, Some(1)])?;
+        }
         of_tower(&image, "image", &manifest.image.features)?;
     }
     if let Some(activation) = manifest.activation {

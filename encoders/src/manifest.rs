@@ -131,7 +131,7 @@ pub enum Padding {
 }
 
 /// The graph that scores an image and a text together: a text, and f32 `[batch, tokens, width]` of an image, to f32 `[batch, 2]`, the
-/// logits of "no match" and "match".
+/// logits of "no match" and "match", and in some models their ITC cosine.
 ///
 /// A head takes a text in one of two forms: token ids, where it is a text encoder of its own that attends to the image (BLIP), or
 /// the states of the text tower, where it compares them with the image's (the bundled model).
@@ -151,8 +151,12 @@ pub struct MatcherHead {
     pub attention_mask: Option<String>,
     /// Name of the input that takes [`ImageTower::features`].
     pub image_features: String,
-    /// Name of the graph's output.
+    /// Name of the output that has the two logits.
     pub output: String,
+    /// Name of an output that is the pair's ITC cosine, f32 `[batch, 1]`, in a model that has more than one vector an image (BLIP-2
+    /// takes the best of 32); absent where it is the cosine of the two towers' embeddings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub itc: Option<String>,
     /// The same graph at other precisions.
     #[serde(default, skip_serializing_if = "Variants::is_empty")]
     pub variants: Variants,

@@ -2,7 +2,8 @@
 //!
 //! Two kinds of head are served, and the manifest says which a folder has. BLIP's (Li et al. 2022, section 3) is a text encoder that
 //! attends to the image tower's tokens in every layer, so it reads token ids, the first of them replaced by `[ENC]`
-//! (`BLIP/train_retrieval.py::evaluation`). The bundled model's compares states of the text tower with those of the image tower.
+//! (`BLIP/train_retrieval.py::evaluation`); BLIP-2's (Li et al. 2023) has 32 vectors an image and gives the ITC cosine, which is of the best of
+//! them, itself. The bundled model's compares states of the text tower with those of the image tower.
 //!
 //! What must stay true: features depend on their own input alone, and a score on its own pair alone; so nothing is ever padded where a
 //! graph takes any length, and pairs are grouped by the length of their texts instead.
@@ -75,6 +76,11 @@ impl ImageTextMatcher {
         self.towers.runtime()
     }
 
+    /// How much the ITC cosine counts in the ranking score ([`MatcherHead::itc_weight`]).
+    pub fn itc_weight(&self) -> f32 {
+        self.head.itc_weight.unwrap_or(1.0)
+    }
+
     /// Loads every graph and runs each once.
     ///
     /// # Errors
@@ -117,16 +123,18 @@ impl ImageTextMatcher {
         let [tokens, width] = self.spec.image_tokens;
         let image = Input { name: &head.image_features, kind: InputKind::Features { tokens, width } };
         let inputs: Vec<Input<'_>> = [text, mask, Some(image)].into_iter().flatten().collect();
-        let graph = || self.towers.graph(&head.file, &head.variants, inputs, vec![&head.output]);
+        let outputs =
+            [Some(&head.output), head.itc.as_ref()].into_iter().flatten().map(String::as_str).collect();
+        let graph = || self.towers.graph(&head.file, &head.variants, inputs, outputs);
         Ok(self.joint.get(|| self.towers.engine().load(&graph()?))?.as_ref())
     }
 
-    /// The two logits of each pair, whose texts all have `length` tokens.
-    fn logits(
+    /// The score of each pair, whose texts all have `length` tokens.
+    fn score_together(
         &self,
         pairs: &[(&TextFeatures, &ImageFeatures)],
         length: usize,
-    ) -> Result<Vec<f32>, EncodeError> {
+    ) -> Result<Vec<MatchScore>, EncodeError> {
         let failed = |error: ModelError| self.towers.failed(pairs.len(), error.to_string());
         let ids: Vec<&[i64]> = pairs.iter().map(|(text, _)| text.ids.as_slice()).collect();
         let text = match self.text_width {
@@ -144,11 +152,21 @@ impl ImageTextMatcher {
         let rows = pairs.iter().map(|(_, image)| image.tokens.as_slice()).collect();
         let image = Rows { shape: self.spec.image_tokens.to_vec(), numbers: Numbers::F32(rows) };
         let inputs: Vec<Rows<'_>> = [Some(text), mask, Some(image)].into_iter().flatten().collect();
-        let [logits] = self.towers.run(self.joint().map_err(failed)?, &inputs, [vec![pairs.len(), 2]])?;
-        match logits.iter().all(|logit| logit.is_finite()) {
-            true => Ok(logits),
-            false => Err(self.towers.failed(pairs.len(), "it gave a score that is not a number".into())),
+        let (joint, count) = (self.joint().map_err(failed)?, pairs.len());
+        let (logits, cosines) = if self.head.itc.is_some() {
+            let [logits, cosines] = self.towers.run(joint, &inputs, [vec![count, 2], vec![count, 1]])?;
+            (logits, cosines)
+        } else {
+            let [logits] = self.towers.run(joint, &inputs, [vec![count, 2]])?;
+            (logits, pairs.iter().map(|(text, image)| dot(&text.embedding, &image.embedding)).collect())
+        };
+        if !logits.iter().chain(&cosines).all(|number| number.is_finite()) {
+            return Err(self.towers.failed(count, "it gave a score that is not a number".into()));
         }
+        let weight = self.itc_weight();
+        let score =
+            |(logits, cosine): (&[f32], &f32)| MatchScore::new([logits[0], logits[1]], *cosine, weight);
+        Ok(logits.chunks_exact(2).zip(&cosines).map(score).collect())
     }
 
     /// Fails unless the features have the shapes that this model's have.
@@ -239,15 +257,11 @@ impl Matcher for ImageTextMatcher {
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         let length = |i: usize| pairs[i].0.ids.len();
         order.sort_by_key(|&i| length(i));
-        let weight = self.head.itc_weight.unwrap_or(1.0);
         let mut scores: Vec<Option<MatchScore>> = vec![None; pairs.len()];
         for group in order.chunk_by(|&a, &b| length(a) == length(b)) {
             let together: Vec<_> = group.iter().map(|&i| pairs[i]).collect();
-            let logits = self.logits(&together, length(group[0]))?;
-            for (&i, logits) in group.iter().zip(logits.chunks_exact(2)) {
-                let (text, image) = pairs[i];
-                let cosine = dot(&text.embedding, &image.embedding);
-                scores[i] = Some(MatchScore::new([logits[0], logits[1]], cosine, weight));
+            for (&i, score) in group.iter().zip(self.score_together(&together, length(group[0]))?) {
+                scores[i] = Some(score);
             }
         }
         Ok(scores.into_iter().flatten().collect())

@@ -89,6 +89,60 @@ pub enum EvalError {
         /// The file that both lead to.
         path: PathBuf,
     },
+    /// The file is no report of an evaluation.
+    #[error("{} is no report of pictor eval retrieval; give a file that its --json wrote", .path.display())]
+    NoReport {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The report is of another version's layout.
+    #[error(
+        "report {} has format {received}, this version reads {expected}; make it again with this version",
+        .path.display()
+    )]
+    ReportFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format it states.
+        received: u32,
+        /// The format that is read.
+        expected: u32,
+    },
+    /// The baseline is of other data.
+    #[error(
+        "the baseline was measured on {expected}, this report on {received}; compare figures of the same images, captions and \
+         relevance only: give the files of the baseline, or make the baseline again"
+    )]
+    BaselineData {
+        /// Name and hash of the baseline's data.
+        expected: String,
+        /// Name and hash of the report's data.
+        received: String,
+    },
+    /// The baseline's figures are defined in another way.
+    #[error(
+        "the baseline's figures are defined otherwise (there: {expected}; here: {received}); make the baseline again with this \
+         version"
+    )]
+    BaselineProtocol {
+        /// The baseline's protocol.
+        expected: String,
+        /// The report's protocol.
+        received: String,
+    },
+    /// No run of the report is in the baseline.
+    #[error(
+        "the baseline has the runs {}, this report {}; evaluate at least one of the baseline's in the same way",
+        .expected.join("; "), .received.join("; ")
+    )]
+    NoCommonRun {
+        /// Labels of the baseline's runs.
+        expected: Vec<String>,
+        /// Labels of the report's runs.
+        received: Vec<String>,
+    },
     /// Nothing to evaluate: no image, or no caption.
     #[error("nothing to evaluate: {images} images and {captions} captions; both are needed")]
     Nothing {

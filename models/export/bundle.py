@@ -61,9 +61,10 @@ class Bundle:
 class Matcher:
     """An image-text matching head over the text encoder with cross-attention to the image tower's tokens."""
 
-    module: nn.Module  # i64 ids [B, L], i64 mask [B, L], f32 features [B, tokens, width] -> f32 [B, 2]
+    module: nn.Module  # i64 ids [B, L], i64 mask [B, L], f32 features [B, tokens, width] -> f32 [B, 2], and with `itc` f32 [B, 1]
     first_id: int | None  # replaces the first id of a text
-    reference: Callable[[Image.Image, str], float]  # the "match" logit
+    itc: bool  # whether the module gives the ITC cosine too; otherwise it is that of the two towers
+    reference: Callable[[Image.Image, list[str]], tuple[list[float], list[float]]]  # "match" logits and ITC cosines of an image with each text
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

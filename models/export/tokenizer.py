@@ -22,7 +22,7 @@ def clean_recipe(tokenizer, family=""):
     function = getattr(tokenizer, "clean_fn", None)
     if function is not None:
         return RECIPES[function.__name__]
-    if family in ("blip", "blip2"):
+    if family in ("blip", "blip-2"):
         return "blip-caption"
     # SigLIP was trained on lower-cased texts. Gemma's tokenizer, which many of its folders name, does not do it, and no normalizer
     # of the file does it as Python does, for whole texts (final sigma).

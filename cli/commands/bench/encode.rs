@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
@@ -17,6 +17,7 @@ use pictor_indexer::IndexOptions;
 use pictor_storage::{KindChoice, Store};
 use serde::Serialize;
 
+use super::{photographs, timed};
 use crate::args::BenchEncodeArgs;
 use crate::embed_files;
 use crate::exit::Outcome;
@@ -69,7 +70,7 @@ struct Figures {
 }
 
 pub fn run(args: BenchEncodeArgs, output: &Output) -> anyhow::Result<Outcome> {
-    let files = photographs(&args)?;
+    let files = photographs(&args.photos, args.images)?;
     let sizes = files.iter().map(|file| Ok(fs_err::metadata(file)?.len()));
     let bytes = sizes.sum::<anyhow::Result<u64>>()?;
     let asked = match args.runtimes.as_slice() {
@@ -100,19 +101,6 @@ pub fn run(args: BenchEncodeArgs, output: &Output) -> anyhow::Result<Outcome> {
     let benchmark = Benchmark { photos, images, bytes, cpu_cores, rounds, runtimes, not_measured };
     output.result(&benchmark, describe)?;
     Ok(Outcome::Done)
-}
-
-/// The first files of the folder by name.
-fn photographs(args: &BenchEncodeArgs) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = fs_err::read_dir(&args.photos)?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
-    files.retain(|file| file.is_file());
-    files.sort();
-    files.truncate(args.images as usize);
-    if files.is_empty() {
-        bail!("no files in {}", args.photos.display());
-    }
-    Ok(files)
 }
 
 fn measure(encoder: Arc<DualEncoder>, files: &[PathBuf], args: &BenchEncodeArgs) -> anyhow::Result<Figures> {
@@ -183,12 +171,6 @@ fn measure(encoder: Arc<DualEncoder>, files: &[PathBuf], args: &BenchEncodeArgs)
         query_p95_ms: percentile(0.95),
         texts: rate(TEXTS, best[4]),
     })
-}
-
-fn timed(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
-    let start = Instant::now();
-    work()?;
-    Ok(start.elapsed())
 }
 
 fn prepare(encoder: &DualEncoder, file: &PathBuf) -> anyhow::Result<PreparedImage> {

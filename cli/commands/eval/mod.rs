@@ -2,12 +2,15 @@
 
 mod data;
 mod encode;
+mod hard_negatives;
 mod matching;
+mod pope;
 mod provenance;
 mod ranking;
 mod retrieval;
 mod through_index;
 mod written;
+mod zeroshot;
 
 use crate::args::EvalCommand;
 use crate::exit::Outcome;
@@ -16,6 +19,8 @@ use crate::output::Output;
 pub fn run(command: EvalCommand, output: &Output) -> anyhow::Result<Outcome> {
     match command {
         EvalCommand::Retrieval(args) => retrieval::run(*args, output),
-        _ => anyhow::bail!("soon"),
+        EvalCommand::Zeroshot(args) => zeroshot::run(args, output),
+        EvalCommand::Pope(args) => pope::run(args, output),
+        EvalCommand::HardNegatives(args) => hard_negatives::run(args, output),
     }
 }

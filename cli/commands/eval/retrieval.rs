@@ -26,6 +26,7 @@ const KEEP: usize = 10;
 pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let start = Instant::now();
     // What cannot work is said before hours of encoding.
+    let baseline = args.baseline.as_deref().map(pictor_eval::read_report).transpose()?;
     if let Some(folder) = &args.report {
         fs_err::create_dir_all(folder)?;
     }
@@ -63,13 +64,25 @@ pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> 
         runs: done,
         comparisons,
     };
+    let verdict = match &baseline {
+        None => None,
+        Some(baseline) => Some(pictor_eval::hold_against(
+            baseline,
+            &report,
+            0.0,
+            [&data.task.text_clusters, &data.task.image_clusters],
+        )?),
+    };
     if let Some(folder) = &args.report {
         written::write(folder, &report, &data.images_by_name())?;
         output.note(format_args!("report.json, report.md and report.html in {}", folder.display()));
     }
-    let said = written::Said { report: &report, baseline: None };
+    let said = written::Said { report: &report, baseline: verdict.as_ref() };
     output.result(&said, |said| said.text())?;
-    Ok(Outcome::Done)
+    Ok(match &verdict {
+        Some(verdict) if !verdict.passed() => Outcome::BelowBaseline,
+        _ => Outcome::Done,
+    })
 }
 
 fn summary(data: &Data) -> DatasetSummary {

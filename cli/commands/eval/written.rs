@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pictor_eval::{ImageRef, RetrievalReport};
+use pictor_eval::{ImageRef, RetrievalReport, Verdict};
 use serde::Serialize;
 
 /// What the command prints: the report, and how it stands against a baseline.
@@ -12,14 +12,14 @@ pub struct Said<'a> {
     #[serde(flatten)]
     pub report: &'a RetrievalReport,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<&'a String>,
+    pub baseline: Option<&'a Verdict>,
 }
 
 impl Said<'_> {
     pub fn text(&self) -> String {
         match self.baseline {
-            None => format!("{:?}\n", self.report.runs),
-            Some(verdict) => format!("{verdict}"),
+            None => format!("{}\n", self.report),
+            Some(verdict) => format!("{}\n\n{verdict}\n", self.report),
         }
     }
 }
@@ -35,7 +35,8 @@ pub fn write(
         pictor_encoders::thumbnail_jpeg(&bytes, THUMBNAIL).ok()
     };
     fs_err::write(folder.join("report.json"), serde_json::to_vec_pretty(report)?)?;
-    let _ = thumbnail;
+    fs_err::write(folder.join("report.md"), report.to_markdown())?;
+    fs_err::write(folder.join("report.html"), report.to_html(&thumbnail))?;
     Ok(())
 }
 

@@ -96,9 +96,13 @@ fn describe(v: &Verification) -> String {
 
 fn matches(runtime: &RuntimeCheck) -> String {
     runtime.matches.as_ref().map_or(String::new(), |check| {
-        let verdict = verdict(check.worst_difference <= check.limit);
+        let verdict = verdict(check.holds());
+        let order = match check.swapped {
+            0 => "same order".to_owned(),
+            swapped => format!("{swapped} in another order"),
+        };
         format!(
-            "  matcher   {} pairs: worst difference {:.1e} (at most {:.0e}), {:?}  {verdict}\n",
+            "  matcher   {} pairs: worst difference {:.1e} (at most {:.0e}), {:?}, {order}  {verdict}\n",
             check.pairs,
             check.worst_difference,
             check.limit,

@@ -20,7 +20,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 /// Most words of a caption that BLIP keeps: `max_words=30` of `coco_karpathy_retrieval_eval` (BLIP,
-/// data/coco_karpathy_dataset.py). LAVIS passes 50, which differs only past the 35 tokens that the tower reads.
+/// data/coco_karpathy_dataset.py). LAVIS passes 50, of which the 35 tokens that the tower reads hold at most 33; captions of up to 30
+/// words, and that is nearly all of COCO's, are the same in both.
 const BLIP_WORDS: usize = 30;
 
 /// Characters of a text that open_clip's cleaning looks at; the rest is cut off. The models read 77 tokens, which a tenth of this

@@ -52,6 +52,18 @@ fn refused(name: &str, file: &str, change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
+fn matchers_that_do_not_fit_their_graphs_are_refused() {
+    let error = refused("blip2", "pictor.json", |json| json["matcher"]["itc"] = "cosine".into());
+    assert!(error.contains("itc_cosine") && error.contains("'cosine'"), "{error}");
+    let error = refused("blip2", "pictor.json", |json| json["matcher"]["itc"] = "itm_logits".into());
+    assert!(error.contains("'itm_logits'") && error.contains("[?, 1]"), "{error}");
+    let error = refused("blip", "pictor.json", |json| {
+        json["image"].as_object_mut().unwrap().remove("features");
+    });
+    assert!(error.contains("image.features"), "{error}");
+}
+
+#[test]
 fn settings_come_from_the_files_of_each_layout() {
     let manifest = |name: &str| {
         open(&fixtures().join(name)).unwrap_or_else(|error| panic!("{name}: {error}")).manifest().clone()

@@ -17,7 +17,11 @@ fn read(path: &Path) -> Value {
 
 /// A copy of a small model whose golden values are changed.
 fn copy(change: impl FnOnce(&mut Value)) -> TempDir {
-    let (copy, from) = (tempfile::tempdir().unwrap(), fixtures().join("siglip"));
+    copy_of("siglip", change)
+}
+
+fn copy_of(model: &str, change: impl FnOnce(&mut Value)) -> TempDir {
+    let (copy, from) = (tempfile::tempdir().unwrap(), fixtures().join(model));
     fs_err::create_dir(copy.path().join("golden")).unwrap();
     for file in files_below(&from).unwrap() {
         fs_err::copy(from.join(&file), copy.path().join(&file)).unwrap();
@@ -54,6 +58,28 @@ fn a_slip_in_any_step_is_noticed() {
     let texts = verification.runtimes[0].texts.clone().unwrap();
     assert!(!verification.passed && texts.batch_to_alone.cosine > 0.9999);
     assert!(texts.alone.unwrap().cosine < 0.9999 && texts.batch.unwrap().cosine < 0.9999);
+}
+
+#[test]
+fn a_matchers_slips_are_noticed() {
+    let checked = |change: fn(&mut Value)| {
+        let verification = verify(&copy_of("blip", change)).unwrap();
+        (verification.passed, verification.runtimes[0].matches.clone().unwrap())
+    };
+    let (passed, right) = checked(|_| {});
+    assert!(passed && right.holds() && right.swapped == 0, "{right:?}");
+
+    // An ITC cosine that is off alone.
+    let (passed, check) = checked(|golden| golden["matches"][3]["itc_cosine"] = 0.999.into());
+    assert!(!passed && check.worst_difference > 1e-3, "{check:?}");
+
+    // Two pairs of one image the wrong way round.
+    let (passed, check) = checked(|golden| {
+        let logits = [0, 1].map(|i| golden["matches"][i]["itm_logit"].clone());
+        let [first, second] = logits;
+        (golden["matches"][0]["itm_logit"], golden["matches"][1]["itm_logit"]) = (second, first);
+    });
+    assert!(!passed && check.swapped > 0 && check.pairs == right.pairs, "{check:?}");
 }
 
 #[test]

@@ -7,10 +7,14 @@
 mod golden;
 mod report;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
 use image::{ImageFormat, RgbImage};
-use pictor_core::{DecodeError, EmbeddingBatch, EncodeError, Encoder, ImageFeatures, Matcher, PreparedImage};
+use pictor_core::{
+    DecodeError, EmbeddingBatch, EncodeError, Encoder, ImageFeatures, MatchScore, Matcher, PreparedImage,
+    TextFeatures,
+};
 
 use crate::clip::DualEncoder;
 use crate::decode::{DecodeOptions, decode_rgb};
@@ -125,20 +129,24 @@ struct Inputs {
     texts: Vec<String>,
     expected_images: Option<Vec<Vec<f32>>>,
     expected_texts: Option<Vec<Vec<f32>>>,
-    matches: Vec<(GoldenMatch, Vec<u8>)>,
+    matches: Vec<GoldenMatch>,
+    /// The image files that `matches` name, each once.
+    matched: BTreeMap<String, Vec<u8>>,
 }
 
 impl Inputs {
     fn golden(folder: &ModelFolder, golden: &Golden) -> Result<Self, ModelError> {
         let read =
             |image: &GoldenImage| Ok((image.file.clone(), golden::read(folder, &image.file)?.into_owned()));
-        let pair = |pair: &GoldenMatch| Ok((pair.clone(), golden::read(folder, &pair.image)?.into_owned()));
+        let matched =
+            |pair: &GoldenMatch| Ok((pair.image.clone(), golden::read(folder, &pair.image)?.into_owned()));
         Ok(Self {
             images: golden.images.iter().map(read).collect::<Result<_, ModelError>>()?,
             texts: golden.texts.iter().map(|text| text.text.clone()).collect(),
             expected_images: Some(golden.images.iter().map(|image| image.embedding.clone()).collect()),
             expected_texts: Some(golden.texts.iter().map(|text| text.embedding.clone()).collect()),
-            matches: golden.matches.iter().map(pair).collect::<Result<_, ModelError>>()?,
+            matches: golden.matches.clone(),
+            matched: golden.matches.iter().map(matched).collect::<Result<_, ModelError>>()?,
         })
     }
 
@@ -161,6 +169,7 @@ impl Inputs {
             expected_images: None,
             expected_texts: None,
             matches: Vec::new(),
+            matched: BTreeMap::new(),
         }
     }
 }
@@ -203,7 +212,7 @@ fn check_runtime(folder: &ModelFolder, options: &RuntimeOptions, inputs: &Inputs
     }
 }
 
-/// Every pair alone, and every text with the images of all pairs in one batch.
+/// Every pair alone, and every text with all of its images in one batch. Features of either side are made once.
 fn check_matches(
     folder: &ModelFolder,
     options: &RuntimeOptions,
@@ -211,32 +220,30 @@ fn check_matches(
     limit: f64,
 ) -> Result<MatchCheck, String> {
     let matcher = ImageTextMatcher::open(folder, options).map_err(|error| error.to_string())?;
-    let prepare = |(pair, bytes): &(GoldenMatch, Vec<u8>)| {
-        matcher.prepare_image(bytes).map_err(|error| format!("{}: {error}", pair.image))
-    };
-    let images: Vec<PreparedImage> = inputs.matches.iter().map(prepare).collect::<Result<_, _>>()?;
     let failed = |error: EncodeError| error.to_string();
-    let images = matcher.encode_images(&images).map_err(failed)?;
-    let mut check =
-        MatchCheck { pairs: images.len(), worst_difference: 0.0, worst_pair: String::new(), limit };
-    for (i, (pair, _)) in inputs.matches.iter().enumerate() {
-        let texts = matcher.encode_texts(&[&pair.text]).map_err(failed)?;
-        let score = |images: &[ImageFeatures]| {
-            let pairs: Vec<_> =
-                images.iter().flat_map(|image| texts.iter().map(move |text| (text, image))).collect();
-            matcher.score(&pairs).map_err(failed)
-        };
-        let (alone, together) = (score(&images[i..=i])?, score(&images)?);
-        for ours in [alone.first(), together.get(i)].into_iter().flatten() {
-            let logit = f64::from((ours.itm_logit - pair.itm_logit).abs());
-            let difference = logit.max(f64::from((ours.itc_cosine - pair.itc_cosine).abs()));
-            if difference >= check.worst_difference {
-                (check.worst_difference, check.worst_pair) =
-                    (difference, format!("{}: {}", pair.image, pair.text));
-            }
+    let mut images: BTreeMap<&str, ImageFeatures> = BTreeMap::new();
+    for (name, bytes) in &inputs.matched {
+        let prepared = matcher.prepare_image(bytes).map_err(|error| format!("{name}: {error}"))?;
+        images.extend(matcher.encode_images(&[prepared]).map_err(failed)?.pop().map(|made| (&**name, made)));
+    }
+    let names: BTreeSet<&str> = inputs.matches.iter().map(|pair| pair.text.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let made = matcher.encode_texts(&names).map_err(failed)?;
+    let texts: BTreeMap<&str, TextFeatures> = names.iter().copied().zip(made).collect();
+    let score = |pairs: &[&GoldenMatch]| {
+        let pairs: Vec<_> =
+            pairs.iter().map(|pair| (&texts[pair.text.as_str()], &images[pair.image.as_str()])).collect();
+        matcher.score(&pairs).map_err(failed)
+    };
+    let mut scored: Vec<(&GoldenMatch, MatchScore)> = Vec::new();
+    for name in names {
+        let pairs: Vec<&GoldenMatch> = inputs.matches.iter().filter(|pair| pair.text == name).collect();
+        scored.extend(pairs.iter().copied().zip(score(&pairs)?));
+        for pair in pairs {
+            scored.extend(score(&[pair])?.into_iter().map(|ours| (pair, ours)));
         }
     }
-    Ok(check)
+    Ok(MatchCheck::of(&scored, matcher.itc_weight(), limit))
 }
 
 fn check_images(encoder: &DualEncoder, inputs: &Inputs) -> Result<CosineCheck, String> {

@@ -1,7 +1,11 @@
 //! What came of verifying a model, and when that is good enough.
 
+use std::collections::BTreeSet;
+
+use pictor_core::MatchScore;
 use serde::Serialize;
 
+use super::golden::GoldenMatch;
 use crate::runtime::Precision;
 
 /// Most that a channel of the raster may differ from the reference's, of 255.
@@ -118,6 +122,9 @@ pub struct MatchCheck {
     pub worst_difference: f64,
     /// The pair it is in.
     pub worst_pair: String,
+    /// How often two pairs of one text, or of one image, rank the other way round than in the reference, though their ranking scores
+    /// there are more than `limit` apart.
+    pub swapped: usize,
     /// [`match_limit`] of the precision.
     pub limit: f64,
 }
@@ -131,6 +138,40 @@ pub struct Worst {
     pub input: String,
 }
 
+impl MatchCheck {
+    /// Of the pairs with our scores; a pair may be there several times.
+    pub(super) fn of(scored: &[(&GoldenMatch, MatchScore)], itc_weight: f32, limit: f64) -> Self {
+        let pairs: BTreeSet<(&str, &str)> =
+            scored.iter().map(|(pair, _)| (&*pair.image, &*pair.text)).collect();
+        let mut check =
+            Self { pairs: pairs.len(), worst_difference: 0.0, worst_pair: String::new(), swapped: 0, limit };
+        for (pair, ours) in scored {
+            let logit = f64::from((ours.itm_logit - pair.itm_logit).abs());
+            let difference = logit.max(f64::from((ours.itc_cosine - pair.itc_cosine).abs()));
+            if difference >= check.worst_difference {
+                (check.worst_difference, check.worst_pair) =
+                    (difference, format!("{}: {}", pair.image, pair.text));
+            }
+        }
+        let reference = |pair: &GoldenMatch| f64::from(pair.itm_logit + itc_weight * pair.itc_cosine);
+        for (i, (a, ours_a)) in scored.iter().enumerate() {
+            for (b, ours_b) in &scored[i + 1..] {
+                let apart = reference(a) - reference(b);
+                let ours = f64::from(ours_a.score - ours_b.score);
+                if (a.text == b.text || a.image == b.image) && apart.abs() > limit && apart * ours <= 0.0 {
+                    check.swapped += 1;
+                }
+            }
+        }
+        check
+    }
+
+    /// Whether the scores are the reference's.
+    pub fn holds(&self) -> bool {
+        self.worst_difference <= self.limit && self.swapped == 0
+    }
+}
+
 impl Verification {
     pub(super) fn judge(&self) -> bool {
         let tower = |check: &Option<CosineCheck>, floor: f64| {
@@ -140,7 +181,7 @@ impl Verification {
             })
         };
         let runtime = |r: &RuntimeCheck| {
-            let matches = r.matches.as_ref().is_none_or(|check| check.worst_difference <= check.limit);
+            let matches = r.matches.as_ref().is_none_or(MatchCheck::holds);
             r.failed.is_empty()
                 && matches
                 && tower(&r.images, r.cosine_floor)
