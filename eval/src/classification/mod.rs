@@ -134,7 +134,9 @@ mod tests {
         for (images, classes, keep) in [(1, 1, 5), (40, 7, 5), (33, 100, 3), (17, 5, 5), (3, 4, 0)] {
             let (images, classes) = (batch(images, 6, 1), batch(classes, 6, 2));
             let done = std::sync::atomic::AtomicUsize::new(0);
-            let progress = |n: usize| drop(done.fetch_add(n, std::sync::atomic::Ordering::Relaxed));
+            let progress = |n: usize| {
+                done.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
+            };
             let fast = nearest_classes(&images, &classes, keep, &progress).unwrap();
             assert_eq!(done.into_inner(), images.len());
             for (image, fast) in images.rows().zip(fast) {
