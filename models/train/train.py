@@ -90,15 +90,15 @@ def image_batch(model, maps, views, index, tuned, drop_cells=0.0):
     return model.image(model.image.trunk.upper(block12).flatten(2).transpose(1, 2), drop_cells)
 
 
-def contrastive_loss(images, texts, scale, own_images, own_texts, recipe):
-    """Symmetric InfoNCE of images [B, D] and their texts [B * each, D], all texts of an image positive.
+def contrastive_loss(logits, own_images, own_texts, recipe):
+    """Symmetric InfoNCE of the scores [texts, images] of images and their texts, all texts of an image positive.
 
     A share of the targets is soft: the softmax of the similarity of captions, `own_texts` to `own_images` (the mean
     caption of each image), both as MiniLM sees them.
     """
-    logits = scale * texts @ images.T
-    each = len(texts) // len(images)
-    hard = F.one_hot(torch.arange(len(images)).repeat_interleave(each)).float()
+    texts, images = logits.shape
+    each = texts // images
+    hard = F.one_hot(torch.arange(images).repeat_interleave(each)).float()
     soft = own_texts @ own_images.T / recipe.soft_temperature
     to_image = (1 - recipe.soft) * hard + recipe.soft * soft.softmax(1)
     to_text = (1 - recipe.soft) * hard.T / each + recipe.soft * soft.T.softmax(1)
@@ -165,7 +165,7 @@ def run_stage(name, model, train, dev, recipe, epochs, log, cache):
                     pooled = tokens.pooled(model.text, index.numpy() * CAPTIONS + picks, recipe.drop_words, rng)
                 vectors = model.text.head(pooled, recipe.drop_text)
             scale = model.log_scale.exp().clamp(max=100)
-            loss = contrastive_loss(images, vectors, scale, means[index], captions, recipe)
+            loss = contrastive_loss(scale * vectors @ images.T, means[index], captions, recipe)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
