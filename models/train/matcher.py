@@ -80,10 +80,10 @@ class Member(nn.Module):
 class Matcher(nn.Module):
     """All members, and the line that makes their mean score the log-odds of a match."""
 
-    def __init__(self, members):
+    def __init__(self, members, slope=1.0, offset=0.0):
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.slope, self.offset = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(0.0))
+        self.slope, self.offset = slope, offset
 
     def image_features(self, cells):
         """[B, cells + 1, members * DIM] from [B, cells, channels]."""

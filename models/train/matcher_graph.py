@@ -74,7 +74,7 @@ def matcher_graph(matcher):
     whole = g.op("Mul", g.op("Reshape", whole, g.ints(0, count)), g.weight(share))
     score = g.op("ReduceMean", g.op("Add", by_word, whole), axes=[1], keepdims=1)
     offset = matcher.slope + matcher.offset  # the 1 of every word's score, times the slope
-    logit = g.op("Add", g.op("Mul", score, g.weight(matcher.slope)), g.weight(offset))
+    logit = g.op("Add", g.op("Mul", score, g.floats(matcher.slope)), g.floats(offset))
     g.op("Concat", g.op("Mul", logit, g.floats(0.0)), logit, axis=1, name="logits")
     inputs = [
         ("text_features", TensorProto.FLOAT, ["batch", "sequence", (DIM + 1) * count]),

@@ -1,4 +1,4 @@
-"""Trains pictor-mini and writes the model folder: cache, frozen stage, fine-tuned stage, averaging, export."""
+"""Trains the towers of pictor-mini: cache, frozen stage, fine-tuned stages, averaging. `train_matcher.py` goes on from there."""
 
 import argparse
 import copy
@@ -12,10 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from card import write_card
 from data import VIEWS, cache_maps, in_memory, load_split, mobilenet_session
-from evaluate import recall, report
-from export import export
+from evaluate import recall
 from model import DualEncoder, FIRST_UPPER, ImageTower, TextTower, Trunk
 from texts import Tokens, bf16, sentence_vectors
 from tokenizer import CONTEXT_LENGTH, minilm_folder, prune, whole_words
@@ -28,7 +26,6 @@ STAGES = ("frozen", "tuned", "text")
 # shares of the stages tried for the average
 SHARES = ((1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.5, 0.0, 0.5), (0.4, 0.3, 0.3), (0.2, 0.5, 0.3), (0.2, 0.3, 0.5))
 SCORED_EVERY = 2  # epochs between two looks at dev
-FOLDER_FILES = ("image.onnx", "text.onnx", "tokenizer.json", "golden.json", "pictor.json")
 
 
 @dataclass
@@ -213,7 +210,6 @@ def choose_blend(models, dev, log):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("models/pictor-mini"))
     parser.add_argument("--cache", type=Path, default=Path("models/train/cache"), help="2 GB of feature maps")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -249,16 +245,8 @@ def main():
     shares, blends = choose_blend(models, dev, log)
     final = blend(models, shares)
     torch.save(final.state_dict(), args.cache / "final.pt")
-
-    float32, int8 = args.cache / "float32", args.cache / "int8"
-    export(final, tokenizer, float32, int8=False)
-    sizes = export(final, tokenizer, int8)
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name in FOLDER_FILES:
-        (int8 / name).replace(args.out / name)
-    reports = {"float32": report(float32, args.data), "int8": report(args.out, args.data)}
-    log(f"exported {sizes} {json.dumps(reports)}")
-    write_card(args.out, recipe, SEED, curve, shares, blends, reports, sizes)
+    about = {"curve": curve, "shares": shares, "blends": blends}
+    (args.cache / "towers.json").write_text(json.dumps(about))
 
 
 if __name__ == "__main__":

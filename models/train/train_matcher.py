@@ -16,13 +16,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+import rerank
+from calibrate import choose, probability
+from card import write_card
 from data import cached_block12, load_split
+from evaluate import report
+from export import export
 from features import cell_maps, token_states
 from matcher import MEMBERS, Matcher, Member
 from model import DualEncoder, ImageTower, TextTower, Trunk, some_cells
+from rerank import K_TEST
 from texts import bf16
 from tokenizer import CONTEXT_LENGTH, prune, whole_words
-from train import CAPTIONS, LAYERS, Log, Recipe, contrastive_loss
+from train import CAPTIONS, LAYERS, SEED as TOWERS_SEED, Log, Recipe, contrastive_loss
 
 SEED = 70  # of the first member; the next one has the next
 
@@ -114,6 +120,23 @@ def train_member(number, tower, maps, captions, sentences, recipe, log, cache):
     return average
 
 
+@torch.no_grad()
+def dev_scores(model, members, maps, captions, chunk=50):
+    """[captions, images]: the cosine of the dual encoder, and the mean score of the members; float32 towers."""
+    cells = torch.cat([model.image.channels(some.float()) for some in maps[0].split(250)])
+    images = torch.cat([model.image(some.float()) for some in maps[0].split(250)])
+    regions = [member.regions(cells) for member in members]
+    cosines, scores = [], []
+    for start in range(0, len(captions.starts) - 1, chunk):
+        states, owner, first = captions.pick(np.arange(start, min(start + chunk, len(captions.starts) - 1)))
+        sums = torch.zeros(int(owner[-1]) + 1, states.shape[1] // 2)
+        sums.index_add_(0, owner, states[:, states.shape[1] // 2 :].float())
+        cosines.append(model.text.head(sums) @ images.T)  # the head normalises: a sum does for the mean
+        by_member = [m(*m.words(states, owner, first), owner, first, r) for m, r in zip(members, regions)]
+        scores.append(torch.stack(by_member).mean(0))
+    return torch.cat(cosines).numpy(), torch.cat(scores).numpy()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -132,6 +155,23 @@ def main():
     if args.member is not None:
         return
     dev_maps, dev_captions = cached(model, tokenizer, args.data, "dev", args.cache, log)
+    owner = np.repeat(np.arange(dev_maps.shape[1]), CAPTIONS)
+    cosine, score = dev_scores(model, members, dev_maps, dev_captions)
+    share, chosen = choose(cosine, score, owner, K_TEST)
+    slope, offset = probability(cosine, score, owner, K_TEST)
+    matcher = Matcher(members, slope, offset)
+    chosen |= {"share": share, "slope": slope, "offset": offset}
+    itc_weight = round(slope / share, 4)
+    log(f"calibrated {json.dumps(chosen)}")
+
+    float32 = args.cache / "float32"
+    export(model, matcher, itc_weight, tokenizer, float32, int8=False)
+    sizes = export(model, matcher, itc_weight, tokenizer, args.out)
+    reports = {"float32": report(float32, args.data), "int8": report(args.out, args.data)}
+    reranked = rerank.report(args.out, args.data)
+    log(f"exported {sizes} {json.dumps(reports)} {json.dumps(reranked)}")
+    towers = json.loads((args.cache / "towers.json").read_text())
+    write_card(args.out, Recipe(), TOWERS_SEED, towers, reports, sizes, recipe, chosen, reranked)
 
 
 if __name__ == "__main__":
