@@ -86,15 +86,15 @@ class Matcher(nn.Module):
         self.slope, self.offset = slope, offset
 
     def image_features(self, cells):
-        """[B, cells + 1, members * DIM] from [B, cells, channels]."""
-        return torch.cat([member.regions(cells) for member in self.members], dim=2)
+        """[B, members * (cells + 1), DIM] from [B, cells, channels], member after member."""
+        return torch.cat([member.regions(cells) for member in self.members], dim=1)
 
     def pairs(self, text_features, mask, image_features):
         """Log-odds [B] of pairs of a text and an image; the arithmetic of the exported graph, for tests."""
         count = len(self.members)
         rows, gates = text_features.split([count * DIM, count], dim=2)
         rows = rows.unflatten(2, (count, DIM)).transpose(1, 2)
-        regions = image_features.unflatten(2, (count, DIM)).permute(0, 2, 3, 1)
+        regions = image_features.unflatten(1, (count, CELLS + 1)).transpose(2, 3)
         cosine = rows @ regions  # [B, members, sequence, cells + 1]
         sharpness = torch.stack([member.log_sharpness.exp() for member in self.members])[:, None]
         share = torch.stack([member.log_share.exp() for member in self.members])

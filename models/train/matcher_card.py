@@ -52,7 +52,7 @@ For reference, on float32 weights: the matcher alone, all 1000 images and no cos
 1000 reranked instead of the {some['k_test']} best, {figures(chosen['all'], 'after')}.
 
 **Cost.** {some['pairs_per_second']:,.0f} pairs a second on one thread of a shared machine (ONNX Runtime, batches of up to 128 candidates): about
-{some['k_test'] / some['pairs_per_second'] * 1e3:.0f} ms for {some['k_test']} candidates. Features of an image are {CELLS + 1} x {DIM * MEMBERS} numbers, {(CELLS + 1) * DIM * MEMBERS * 2 / 1000:.1f} kB in float16.
+{some['k_test'] / some['pairs_per_second'] * 1e3:.0f} ms for {some['k_test']} candidates. Features of an image are {(CELLS + 1) * MEMBERS} x {DIM} numbers, {(CELLS + 1) * DIM * MEMBERS * 2 / 1000:.1f} kB in float16.
 """
 
 
@@ -86,5 +86,5 @@ the cells). All of that but the cosines is computed by `image.onnx` and `text.on
 Settings: {settings}; seeds follow one another from 70.
 
 What did not help: images and captions that resemble each other in one batch, so that negatives are hard (lift of
-one member {{hard}}); the maps and the last convolution of MobileNetV2 as published instead of the tuned ones.
+one member HARD); the maps and the last convolution of MobileNetV2 as published instead of the tuned ones.
 """

@@ -20,11 +20,12 @@ def joined(g, parts, axis, name=None):
 
 
 def add_image_features(matcher, g, cells, mean):
-    """Appends `image_features` [batch, cells + 1, members * DIM]; returns (name, shape)."""
-    regions = joined(g, [projection(g, cells, member.cell) for member in matcher.members], 2)
-    whole = joined(g, [projection(g, mean, member.scene) for member in matcher.members], 1)
-    g.op("Concat", regions, g.op("Unsqueeze", whole, g.ints(1)), axis=1, name="image_features")
-    return "image_features", ["batch", CELLS + 1, DIM * len(matcher.members)]
+    """Appends `image_features` [batch, members * (cells + 1), DIM], member after member; returns (name, shape)."""
+    parts = []
+    for member in matcher.members:
+        parts += [projection(g, cells, member.cell), g.op("Unsqueeze", projection(g, mean, member.scene), g.ints(1))]
+    g.op("Concat", *parts, axis=1, name="image_features")
+    return "image_features", ["batch", len(matcher.members) * (CELLS + 1), DIM]
 
 
 def add_text_features(matcher, g, states, mean, length):
@@ -55,14 +56,13 @@ def matcher_graph(matcher):
     """
     g, count = Graph(False), len(matcher.members)
     g.split("text_features", (DIM * count, count), 2, ("rows", "gates"))
-    rows = g.op("Transpose", g.op("Reshape", "rows", g.ints(0, -1, count, DIM)), perm=[0, 2, 1, 3])
-    regions = g.op("Reshape", "image_features", g.ints(0, CELLS + 1, count, DIM))
-    cosine = g.op("MatMul", rows, g.op("Transpose", regions, perm=[0, 2, 3, 1]))  # [batch, members, sequence, cells + 1]
-    g.split(cosine, (CELLS, 1), 3, ("by_cell", "by_scene"))
+    rows = g.op("Transpose", g.op("Reshape", "rows", g.ints(0, -1, count, DIM)), perm=[0, 2, 3, 1])
+    regions = g.op("Reshape", "image_features", g.ints(0, count, CELLS + 1, DIM))  # the large side stays where it is
+    g.split(g.op("MatMul", regions, rows), (CELLS, 1), 2, ("by_cell", "by_scene"))  # [batch, members, cells, sequence]
 
     sharpness = torch.stack([member.log_sharpness.exp() for member in matcher.members]).reshape(-1, 1, 1)
     close = g.op("Exp", g.op("Mul", g.op("Sub", "by_cell", g.floats(1.0)), g.weight(sharpness)))
-    close = g.op("Max", g.op("ReduceMean", close, axes=[3], keepdims=0), g.floats(1e-12))
+    close = g.op("Max", g.op("ReduceMean", close, axes=[2], keepdims=0), g.floats(1e-12))
     found = g.op("Div", g.op("Log", close), g.weight(sharpness[..., 0]))  # [batch, members, sequence]; 1 is added below
     mask = g.op("Unsqueeze", g.op("Cast", "attention_mask", to=TensorProto.FLOAT), g.ints(1))
     hidden = g.op("Mul", g.op("Sub", g.floats(1.0), mask), g.floats(NEVER))
@@ -70,7 +70,7 @@ def matcher_graph(matcher):
     by_word = g.op("ReduceSum", g.op("Mul", found, gates), g.ints(2), keepdims=0)
 
     share = torch.stack([member.log_share.exp() for member in matcher.members])
-    whole = g.op("Slice", "by_scene", g.ints(0), g.ints(1), g.ints(2))
+    whole = g.op("Slice", "by_scene", g.ints(0), g.ints(1), g.ints(3))
     whole = g.op("Mul", g.op("Reshape", whole, g.ints(0, count)), g.weight(share))
     score = g.op("ReduceMean", g.op("Add", by_word, whole), axes=[1], keepdims=1)
     offset = matcher.slope + matcher.offset  # the 1 of every word's score, times the slope
@@ -79,6 +79,6 @@ def matcher_graph(matcher):
     inputs = [
         ("text_features", TensorProto.FLOAT, ["batch", "sequence", (DIM + 1) * count]),
         ("attention_mask", TensorProto.INT64, ["batch", "sequence"]),
-        ("image_features", TensorProto.FLOAT, ["batch", CELLS + 1, DIM * count]),
+        ("image_features", TensorProto.FLOAT, ["batch", count * (CELLS + 1), DIM]),
     ]
     return g.model("matcher", inputs, [("logits", ["batch", 2])])

@@ -25,7 +25,7 @@ RESAMPLES = 2000
 class Reranker(Exported):
     """An exported model folder with a matcher on ONNX Runtime."""
 
-    def __init__(self, folder, threads=2):
+    def __init__(self, folder, threads=1):
         super().__init__(folder)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads

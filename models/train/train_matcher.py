@@ -5,7 +5,6 @@ a run which was cut short goes on, and so that several processes may train one e
 """
 
 import argparse
-import copy
 import json
 import math
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from blake3 import blake3
 
 import rerank
 from calibrate import choose, probability
@@ -58,12 +58,19 @@ def finished_towers(data, cache):
     return model.eval().requires_grad_(False), tokenizer
 
 
-def cached(model, tokenizer, data, split, cache, log):
-    """Maps of the image tower [views, N, 49, 320] and token states of the captions of `split`."""
+def derived_cache(cache):
+    """The folder for what follows from the towers in the cache; other towers, another folder."""
+    folder = cache / f"matcher-{blake3((cache / 'final.pt').read_bytes()).hexdigest()[:12]}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def cached(model, tokenizer, data, split, cache, derived, log):
+    """Maps of the image tower [views, N, 49, 320] and token states of the captions of `split`, kept in `derived`."""
     names, captions = load_split(data, split)
     flat = [text for group in captions for text in group]
-    maps = cell_maps(model.image.trunk, lambda: cached_block12(cache / split, len(names)), cache / f"{split}-cells.pt")
-    tokens = token_states(model.text, tokenizer, flat, cache / f"{split}-tokens.pt")
+    maps = cell_maps(model.image.trunk, lambda: cached_block12(cache / split, len(names)), derived / f"{split}-cells.pt")
+    tokens = token_states(model.text, tokenizer, flat, derived / f"{split}-tokens.pt")
     log(f"{split} ready")
     return maps, tokens
 
@@ -148,13 +155,14 @@ def main():
     torch.set_num_threads(args.threads)
     log, recipe = Log(), MatcherRecipe()
     model, tokenizer = finished_towers(args.data, args.cache)
-    maps, captions = cached(model, tokenizer, args.data, "train", args.cache, log)
+    derived = derived_cache(args.cache)
+    maps, captions = cached(model, tokenizer, args.data, "train", args.cache, derived, log)
     sentences = torch.load(args.cache / "train-texts.pt").unflatten(0, (-1, CAPTIONS))
     numbers = range(MEMBERS) if args.member is None else [args.member]
-    members = [train_member(n, model.image, maps, captions, sentences, recipe, log, args.cache) for n in numbers]
+    members = [train_member(n, model.image, maps, captions, sentences, recipe, log, derived) for n in numbers]
     if args.member is not None:
         return
-    dev_maps, dev_captions = cached(model, tokenizer, args.data, "dev", args.cache, log)
+    dev_maps, dev_captions = cached(model, tokenizer, args.data, "dev", args.cache, derived, log)
     owner = np.repeat(np.arange(dev_maps.shape[1]), CAPTIONS)
     cosine, score = dev_scores(model, members, dev_maps, dev_captions)
     share, chosen = choose(cosine, score, owner, K_TEST)
