@@ -9,7 +9,7 @@ import numpy as np
 from rerank import both_ways, candidates, interval, ranks, recalls
 
 # tried for the ranking: cosine + share x score
-SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3)
+SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3, 1.6)
 
 
 def logistic(scores, matches, weights, steps=50):

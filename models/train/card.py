@@ -76,7 +76,8 @@ def write_card(folder, recipe, seed, towers, reports, sizes, matcher_recipe, cho
     (folder / "README.md").write_text(f"""# pictor-mini
 
 A small dual encoder for searching everyday photographs in plain English, so that search by meaning works offline
-out of the box. Images and texts become unit vectors of 256 dimensions; a higher dot product is a better match.
+out of the box. Images and texts become unit vectors of 256 dimensions; a higher dot product is a better match. A matcher
+beside it looks at words and regions and puts the best candidates in order again.
 
 ## Quality
 
