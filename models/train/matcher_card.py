@@ -9,8 +9,8 @@ WAYS = ("text_to_image", "image_to_text")
 HEADER = "R@1 | R@5 | R@10 | R@1 | R@5 | R@10 |\n"
 
 
-def figures(report, when):
-    return " | ".join(f"{value:.1f}" for way in WAYS for value in report[way][when])
+def figures(report, when, between=" | "):
+    return between.join(f"{round(value, 2):.1f}" for way in WAYS for value in report[way][when])
 
 
 def lift(report):
@@ -48,8 +48,8 @@ Change of the mean of R@1, R@5 and R@10, in points, with its 95 % interval (pair
 weight is chosen on one half of the images and counted on the other, the changes are {lift(halves['text_to_image'])} and
 {lift(halves['image_to_text'])}. Nothing was chosen on the COCO sample.
 
-For reference, on float32 weights: the matcher alone, all 1000 images and no cosine, {figures(chosen['alone'], 'after')}; all
-1000 reranked instead of the {some['k_test']} best, {figures(chosen['all'], 'after')}.
+For reference, on float32 weights: the matcher alone, all 1000 images and no cosine, {figures(chosen['alone'], 'after', ' / ')};
+all 1000 reranked instead of the {some['k_test']} best, {figures(chosen['all'], 'after', ' / ')}.
 
 **Cost.** {some['pairs_per_second']:,.0f} pairs a second on one thread of a shared machine (ONNX Runtime, batches of up to 128 candidates): about
 {some['k_test'] / some['pairs_per_second'] * 1e3:.0f} ms for {some['k_test']} candidates. Features of an image are {(CELLS + 1) * MEMBERS} x {DIM} numbers, {(CELLS + 1) * DIM * MEMBERS * 2 / 1000:.1f} kB in float16.
