@@ -21,10 +21,10 @@ def lift(report):
 def quality(reranked, chosen):
     """Figures before and after reranking."""
     names = {"flickr8k-dev": "Flickr8k dev", "coco-val2017-sample": "COCO val2017 sample"}
+    stages = {"before": "dual encoder", "after": "reranked"}
     rows = "".join(
-        f"| {label}, dual encoder | {figures(reranked[key], 'before')}\n| {label}, reranked | {figures(reranked[key], 'after')}\n"
-        for key, label in names.items()
-    ).replace("\n|", " |\n|")
+        f"| {label}, {stage} | {figures(reranked[key], when)} |\n" for key, label in names.items() for when, stage in stages.items()
+    )
     lifts = "".join(
         f"| {label} | {lift(reranked[key]['text_to_image'])} | {lift(reranked[key]['image_to_text'])} |\n"
         for key, label in names.items()
@@ -37,8 +37,7 @@ The {some['k_test']} best of the dual encoder put in order again by the matcher:
 measure (`models/train/rerank.py`).
 
 | data | {HEADER}|---|---|---|---|---|---|---|
-{rows.rstrip()} |
-
+{rows}
 Change of the mean of R@1, R@5 and R@10, in points, with its 95 % interval (paired bootstrap, images drawn with their captions):
 
 | data | text to image | image to text |
