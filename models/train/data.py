@@ -131,3 +131,11 @@ def in_memory(maps):
         loaded[name] = torch.stack([view.contiguous() for view in views])
     loaded["block16"] = loaded["block16"].flatten(2, 3)
     return loaded
+
+
+def cached_block12(folder, count):
+    """View by view, the complete views of `cache_maps` in `folder` after block 12: [count, 14, 14, 96] bfloat16."""
+    for view in range(VIEWS):
+        if (folder / f"{view}.done").exists():
+            maps = np.fromfile(folder / f"{view}.block12", np.float16).reshape(count, 96, 14, 14)
+            yield torch.from_numpy(maps).permute(0, 2, 3, 1).to(torch.bfloat16)

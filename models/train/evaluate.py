@@ -50,14 +50,14 @@ class Exported:
         """PIL images (any iterable) -> [N, 256]."""
         images, rows = iter(images), []
         while chunk := [to_tensor(image) for _, image in zip(range(batch), images)]:
-            rows.append(self.image.run(None, {"pixel_values": np.stack(chunk).astype(np.float32)})[0])
+            rows.append(self.image.run(["image_embeds"], {"pixel_values": np.stack(chunk).astype(np.float32)})[0])
         return np.concatenate(rows)
 
     def embed_texts(self, texts, batch=100):
         rows = []
         for start in range(0, len(texts), batch):
             ids, mask = pad([encode(self.tokenizer, t) for t in texts[start : start + batch]])
-            rows.append(self.text.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+            rows.append(self.text.run(["text_embeds"], {"input_ids": ids, "attention_mask": mask})[0])
         return np.concatenate(rows)
 
     def recall(self, paths, captions):

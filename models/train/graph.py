@@ -62,7 +62,11 @@ class Graph:
         erf = self.op("Erf", self.op("Mul", x, self.floats(2**-0.5)))
         return self.op("Mul", self.op("Mul", x, self.floats(0.5)), self.op("Add", erf, self.floats(1.0)))
 
-    def unit(self, x, name):
+    def split(self, x, sizes, axis, names):
+        self.nodes.append(helper.make_node("Split", [x, self.ints(*sizes)], list(names), axis=axis, name=names[0]))
+        return names
+
+    def unit(self, x, name=None):
         """L2 normalisation over the last axis."""
         square = self.op("ReduceSum", self.op("Mul", x, x), self.ints(-1), keepdims=1)
         length = self.op("Sqrt", self.op("Max", square, self.floats(1e-24)))
@@ -77,11 +81,11 @@ class Graph:
         )
         return self.op("Clip", out, self.floats(0.0), self.floats(6.0)) if relu6 else out
 
-    def model(self, name, inputs, output):
+    def model(self, name, inputs, outputs):
         value = helper.make_tensor_value_info
         graph = helper.make_graph(
             self.nodes, name, [value(n, kind, shape) for n, kind, shape in inputs],
-            [value(output, TensorProto.FLOAT, ["batch", 256])], self.tensors,
+            [value(n, TensorProto.FLOAT, shape) for n, shape in outputs], self.tensors,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="pictor")
         model.ir_version = 8
@@ -89,8 +93,11 @@ class Graph:
         return model
 
 
-def image_graph(tower, int8=True):
-    """`pixel_values` float32 [batch, 3, 224, 224] in [-1, 1] -> `image_embeds` float32 [batch, 256], unit rows."""
+def image_graph(tower, int8=True, add_features=None):
+    """`pixel_values` float32 [batch, 3, 224, 224] in [-1, 1] -> `image_embeds` float32 [batch, 256], unit rows.
+
+    `add_features(graph, cells, mean)` may add an output, of which it returns name and shape.
+    """
     g = Graph(int8)
     x = g.conv("pixel_values", tower.trunk.stem)
     for block in tower.trunk.blocks:
@@ -108,13 +115,17 @@ def image_graph(tower, int8=True):
     mean = g.op("ReduceMean", cells, axes=[1], keepdims=0)
     features = g.norm(g.op("Concat", pooled, mean, axis=1), tower.norm)
     g.unit(g.linear(g.gelu(g.linear(features, tower.hidden)), tower.out), "image_embeds")
-    return g.model("image", [("pixel_values", TensorProto.FLOAT, ["batch", 3, 224, 224])], "image_embeds")
+    outputs = [("image_embeds", ["batch", 256])]
+    if add_features:
+        outputs.append(add_features(g, cells, mean))
+    return g.model("image", [("pixel_values", TensorProto.FLOAT, ["batch", 3, 224, 224])], outputs)
 
 
-def text_graph(tower, int8=True):
+def text_graph(tower, int8=True, add_features=None):
     """`input_ids`, `attention_mask` int64 [batch, sequence] -> `text_embeds` float32 [batch, 256], unit rows.
 
-    `sequence` is at most the rows of the position table (48).
+    `sequence` is at most the rows of the position table (48). `add_features(graph, states, mean, length)` may add an output,
+    of which it returns name and shape; `states` are those after every layer.
     """
     g = Graph(int8)
     tokens = g.op("Gather", g.weight(tower.tokens.weight), "input_ids", axis=0)
@@ -124,25 +135,30 @@ def text_graph(tower, int8=True):
     mask = g.op("Cast", "attention_mask", to=TensorProto.FLOAT)
     hidden = g.op("Mul", g.op("Sub", g.floats(1.0), mask), g.floats(-1e4))
     bias = g.op("Unsqueeze", hidden, g.ints(1, 2))  # [B, 1, 1, S]
+    states = []
     for layer in tower.layers:
         x = encoder_layer(g, x, bias, layer)
+        states.append(x)
     real = g.op("Unsqueeze", mask, g.ints(2))
     total = g.op("ReduceSum", g.op("Mul", x, real), g.ints(1), keepdims=0)
     count = g.op("ReduceSum", real, g.ints(1), keepdims=0)
-    pooled = g.unit(g.op("Div", total, count), "pooled")
+    mean = g.op("Div", total, count)
+    pooled = g.unit(mean, "pooled")
     hidden = g.gelu(g.linear(g.op("Mul", pooled, g.floats(tower.GAIN)), tower.widen))
     g.unit(g.op("Add", g.linear(pooled, tower.out), g.linear(hidden, tower.narrow)), "text_embeds")
     shape = ["batch", "sequence"]
     inputs = [("input_ids", TensorProto.INT64, shape), ("attention_mask", TensorProto.INT64, shape)]
-    return g.model("text", inputs, "text_embeds")
+    outputs = [("text_embeds", ["batch", 256])]
+    if add_features:
+        outputs.append(add_features(g, states, mean, length))
+    return g.model("text", inputs, outputs)
 
 
 def encoder_layer(g, x, bias, layer):
     heads, width = layer.HEADS, layer.attended.in_features
     depth = width // heads
-    split = g.ints(width, width, width)
     names = [f"{part}_{len(g.nodes)}" for part in ("query", "key", "value")]
-    g.nodes.append(helper.make_node("Split", [g.linear(x, layer.qkv), split], names, axis=2, name=names[0]))
+    g.split(g.linear(x, layer.qkv), (width, width, width), 2, names)
     query, key, value = (
         g.op("Transpose", g.op("Reshape", part, g.ints(0, -1, heads, depth)), perm=perm)
         for part, perm in zip(names, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]))

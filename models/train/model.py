@@ -91,6 +91,12 @@ class Trunk(nn.Module):
         return trunk.requires_grad_(False)
 
 
+def some_cells(cells, drop):
+    """[B, cells, channels] without a random share `drop` of the cells, others for every image."""
+    keep = torch.rand(cells.shape[:2]).topk(round(cells.shape[1] * (1 - drop)), dim=1).indices
+    return cells[torch.arange(len(cells))[:, None], keep]
+
+
 class ImageTower(nn.Module):
     """MobileNetV2 map -> [B, 256] unit vectors, by 8-head attention pooling beside mean pooling."""
 
@@ -105,13 +111,16 @@ class ImageTower(nn.Module):
         self.out = nn.Linear(hidden, DIM)
         self.dropout = nn.Dropout(dropout)
 
+    def channels(self, cells):
+        """Block-16 map [B, cells, 320] -> [B, cells, 1280], through the last convolution."""
+        last = self.trunk.last  # a 1x1 convolution: the same as a linear layer over the cells
+        return F.relu6(F.linear(cells, last.weight.flatten(1), last.bias))
+
     def forward(self, cells, drop_cells=0.0):
         """`cells`: block-16 map as [B, 49, 320]. `drop_cells`: share of the cells hidden from both pools (training)."""
         if drop_cells > 0:
-            keep = torch.rand(cells.shape[:2]).topk(round(cells.shape[1] * (1 - drop_cells)), dim=1).indices
-            cells = cells[torch.arange(len(cells))[:, None], keep]
-        last = self.trunk.last  # a 1x1 convolution: the same as a linear layer over the cells
-        cells = F.relu6(F.linear(cells, last.weight.flatten(1), last.bias))  # [B, cells, 1280]
+            cells = some_cells(cells, drop_cells)
+        cells = self.channels(cells)
         attention = self.score(cells).float().softmax(dim=1).to(cells.dtype)  # [B, cells, 8]
         by_head = cells.unflatten(2, (self.HEADS, -1))  # every head pools its own 160 channels
         pooled = torch.einsum("bch,bchd->bhd", attention, by_head).flatten(1)
@@ -163,12 +172,19 @@ class TextTower(nn.Module):
         self.widen = nn.Linear(width, self.WIDE)
         self.narrow = nn.Linear(self.WIDE, DIM)
 
-    def pooled(self, ids, mask):
-        """Mean of the last hidden states over the real tokens: [B, 384]."""
+    def states(self, ids, mask, middle):
+        """Hidden states [B, S, 384] after `middle` layers and after all of them."""
         x = self.norm(self.tokens(ids) + self.positions.weight[: ids.shape[1]])
         bias = (1.0 - mask[:, None, None, :].float()) * -1e4
-        for layer in self.layers:
+        for i, layer in enumerate(self.layers):
+            if i == middle:
+                half = x
             x = layer(x, bias)
+        return half, x
+
+    def pooled(self, ids, mask):
+        """Mean of the last hidden states over the real tokens: [B, 384]."""
+        x = self.states(ids, mask, 0)[1]
         real = mask.unsqueeze(2).float()
         return (x.float() * real).sum(1) / real.sum(1)
 

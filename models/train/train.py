@@ -1,4 +1,4 @@
-"""Trains pictor-mini and writes the model folder: cache, frozen stage, fine-tuned stage, averaging, export."""
+"""Trains the towers of pictor-mini: cache, frozen stage, fine-tuned stages, averaging. `train_matcher.py` goes on from there."""
 
 import argparse
 import copy
@@ -12,10 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from card import write_card
 from data import VIEWS, cache_maps, in_memory, load_split, mobilenet_session
-from evaluate import recall, report
-from export import export
+from evaluate import recall
 from model import DualEncoder, FIRST_UPPER, ImageTower, TextTower, Trunk
 from texts import Tokens, bf16, sentence_vectors
 from tokenizer import CONTEXT_LENGTH, minilm_folder, prune, whole_words
@@ -28,7 +26,6 @@ STAGES = ("frozen", "tuned", "text")
 # shares of the stages tried for the average
 SHARES = ((1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.5, 0.0, 0.5), (0.4, 0.3, 0.3), (0.2, 0.5, 0.3), (0.2, 0.3, 0.5))
 SCORED_EVERY = 2  # epochs between two looks at dev
-FOLDER_FILES = ("image.onnx", "text.onnx", "tokenizer.json", "golden.json", "pictor.json")
 
 
 @dataclass
@@ -90,15 +87,15 @@ def image_batch(model, maps, views, index, tuned, drop_cells=0.0):
     return model.image(model.image.trunk.upper(block12).flatten(2).transpose(1, 2), drop_cells)
 
 
-def contrastive_loss(images, texts, scale, own_images, own_texts, recipe):
-    """Symmetric InfoNCE of images [B, D] and their texts [B * each, D], all texts of an image positive.
+def contrastive_loss(logits, own_images, own_texts, recipe):
+    """Symmetric InfoNCE of the scores [texts, images] of images and their texts, all texts of an image positive.
 
     A share of the targets is soft: the softmax of the similarity of captions, `own_texts` to `own_images` (the mean
     caption of each image), both as MiniLM sees them.
     """
-    logits = scale * texts @ images.T
-    each = len(texts) // len(images)
-    hard = F.one_hot(torch.arange(len(images)).repeat_interleave(each)).float()
+    texts, images = logits.shape
+    each = texts // images
+    hard = F.one_hot(torch.arange(images).repeat_interleave(each)).float()
     soft = own_texts @ own_images.T / recipe.soft_temperature
     to_image = (1 - recipe.soft) * hard + recipe.soft * soft.softmax(1)
     to_text = (1 - recipe.soft) * hard.T / each + recipe.soft * soft.T.softmax(1)
@@ -165,7 +162,7 @@ def run_stage(name, model, train, dev, recipe, epochs, log, cache):
                     pooled = tokens.pooled(model.text, index.numpy() * CAPTIONS + picks, recipe.drop_words, rng)
                 vectors = model.text.head(pooled, recipe.drop_text)
             scale = model.log_scale.exp().clamp(max=100)
-            loss = contrastive_loss(images, vectors, scale, means[index], captions, recipe)
+            loss = contrastive_loss(scale * vectors @ images.T, means[index], captions, recipe)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -213,7 +210,6 @@ def choose_blend(models, dev, log):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("models/pictor-mini"))
     parser.add_argument("--cache", type=Path, default=Path("models/train/cache"), help="2 GB of feature maps")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -249,16 +245,8 @@ def main():
     shares, blends = choose_blend(models, dev, log)
     final = blend(models, shares)
     torch.save(final.state_dict(), args.cache / "final.pt")
-
-    float32, int8 = args.cache / "float32", args.cache / "int8"
-    export(final, tokenizer, float32, int8=False)
-    sizes = export(final, tokenizer, int8)
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name in FOLDER_FILES:
-        (int8 / name).replace(args.out / name)
-    reports = {"float32": report(float32, args.data), "int8": report(args.out, args.data)}
-    log(f"exported {sizes} {json.dumps(reports)}")
-    write_card(args.out, recipe, SEED, curve, shares, blends, reports, sizes)
+    about = {"curve": curve, "shares": shares, "blends": blends}
+    (args.cache / "towers.json").write_text(json.dumps(about))
 
 
 if __name__ == "__main__":
