@@ -32,6 +32,7 @@ demo: build ## index a folder of real photographs and search it (PHOTOS=dir for 
 test: tools-test ## run every test, after installing what they need
 	@scripts/fetch-demo-photos "$(SAMPLE_PHOTOS)"
 	ORT_DYLIB_PATH="$$(scripts/fetch-onnxruntime)" PICTOR_SAMPLE_PHOTOS="$(SAMPLE_PHOTOS)" \
+	  PICTOR_CLIP_BENCHMARK_PYTHON="$$(scripts/fetch-clip-benchmark)" \
 	  cargo nextest run --release --locked --workspace
 	cargo test --release --locked --workspace --doc
 

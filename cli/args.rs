@@ -1,6 +1,7 @@
 //! The command line as people type it: parsing only, nothing is opened or decided here.
 
 mod eval;
+mod rerank;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,9 +13,8 @@ use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::{Dtype, KindChoice};
 
-pub use eval::{
-    EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs, MatcherArgs,
-};
+pub use eval::{EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs};
+pub use rerank::RerankArgs;
 
 /// Search your photographs with words, with an image, or with both.
 #[derive(Debug, Parser)]
@@ -341,6 +341,18 @@ pub struct SearchArgs {
     #[arg(long)]
     pub explain: bool,
 
+    /// Order the best candidates anew by a second model that looks at the words and each image together; N candidates, 128 when no
+    /// number is given (with an equals sign: --rerank=64).
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "128")]
+    pub rerank: Option<usize>,
+
+    /// Stop reranking so many milliseconds after the search began; what was not looked at by then keeps its order behind the rest.
+    #[arg(long, value_name = "MS", requires = "rerank")]
+    pub deadline: Option<u64>,
+
+    #[command(flatten)]
+    pub reranking: RerankArgs,
+
     /// Write a contact sheet: one HTML file with the queries and the images found.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -365,6 +377,14 @@ pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7878")]
     pub addr: SocketAddr,
+
+    #[command(flatten)]
+    pub reranking: RerankArgs,
+
+    /// Stop every reranking so many milliseconds after the search began; what was not looked at by then keeps its order behind the rest.
+    #[arg(long, value_name = "MS", default_value_t = pictor_web_ui::RERANK_DEADLINE.as_millis() as u64,
+          value_parser = clap::value_parser!(u64).range(1..=25_000))]
+    pub deadline: u64,
 
     /// The model the index was made with, when it is not on the search path.
     #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]

@@ -12,6 +12,7 @@ mod exit;
 mod fast_decode;
 mod interrupt;
 mod output;
+mod reranking;
 mod wiring;
 
 use std::process::ExitCode;

@@ -100,7 +100,7 @@ pub fn engine(
     runtime: &RuntimeArgs,
     decode: DecodeOptions,
     output: &Output,
-) -> anyhow::Result<(Arc<Engine>, Arc<DualEncoder>)> {
+) -> anyhow::Result<(Engine, Arc<DualEncoder>)> {
     let store = Arc::new(Store::open(index)?);
     let recorded = store.spec().name.clone();
     let mut placement = runtime.placement.clone();
@@ -115,7 +115,7 @@ pub fn engine(
             format!("this index was made with the model '{recorded}'; say where it is with --model DIR")
         })?,
     };
-    Ok((Arc::new(Engine::new(encoder.clone(), store)?), encoder))
+    Ok((Engine::new(encoder.clone(), store)?, encoder))
 }
 
 /// Says what `auto` makes of the index's largest segment, and why.

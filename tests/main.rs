@@ -7,6 +7,7 @@
 //! - `mistakes`: what a user gets wrong, and what the error says
 //! - `exchange`: vectors from elsewhere and to elsewhere; an index that is damaged, verified and repaired
 //! - `reindex`: from one model to another, and back
+//! - `rerank`: the order of a second model, its cache and its limits
 //! - `crash`: a process killed in the middle of its work
 //! - `models`: models installed from a hub, which `hub_server` plays; and removed, and verified
 //! - `serve`: the service as a program sees it
@@ -28,4 +29,5 @@ mod mistakes;
 mod models;
 mod quality;
 mod reindex;
+mod rerank;
 mod serve;

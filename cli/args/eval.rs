@@ -53,7 +53,7 @@ pub struct EvalRetrievalArgs {
     #[arg(long, value_name = "FILE", requires = "image_embeddings")]
     pub text_embeddings: Option<PathBuf>,
 
-    /// Which row of the images each caption describes: a text file of one number a line, from 0. Without it row i of one file belongs
+    /// Which row of the images each caption describes: a .npy of integers or a text file of one number a line, from 0. Without it row i of one file belongs
     /// to row i of the other.
     #[arg(long, value_name = "FILE", requires = "image_embeddings", conflicts_with = "texts_per_image")]
     pub image_of_text: Option<PathBuf>,

@@ -45,6 +45,8 @@ struct RuntimeCheck {
 struct ModelCheck {
     model: String,
     works: bool,
+    /// Whether it can rerank.
+    matcher: bool,
     detail: String,
 }
 
@@ -107,11 +109,13 @@ fn check_model(args: &DoctorArgs, output: &Output) -> ModelCheck {
     let silent = Output { quiet: true, ..*output };
     let tried = wiring::encoder(&args.model, DecodeOptions::default(), &silent).and_then(|encoder| {
         encoder.warm_up(1, 1)?;
-        Ok(format!("{}, {}, on {}", encoder.spec(), encoder.precision(), encoder.runtime()))
+        let matcher = encoder.manifest().matcher.is_some();
+        let detail = format!("{}, {}, on {}", encoder.spec(), encoder.precision(), encoder.runtime());
+        Ok((matcher, detail))
     });
     match tried {
-        Ok(detail) => ModelCheck { model, works: true, detail },
-        Err(error) => ModelCheck { model, works: false, detail: format!("{error:#}") },
+        Ok((matcher, detail)) => ModelCheck { model, works: true, matcher, detail },
+        Err(error) => ModelCheck { model, works: false, matcher: false, detail: format!("{error:#}") },
     }
 }
 
@@ -162,5 +166,9 @@ fn describe(checkup: &Checkup) -> String {
     text += &format!("models     bundled, then {}\n", paths.join(", "));
     let mark = if checkup.model.works { "ok" } else { "broken" };
     text += &format!("model      {} {mark}: {}\n", checkup.model.model, checkup.model.detail);
+    if checkup.model.works {
+        let has = if checkup.model.matcher { "a matcher, for --rerank" } else { "no matcher" };
+        text += &format!("           {has}\n");
+    }
     text
 }

@@ -1,16 +1,23 @@
 //! `pictor search`.
 
-use anyhow::ensure;
-use pictor_query::{Evidence, SearchRequest, SearchResponse};
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
+use pictor_query::{Engine, Evidence, HitMatch, RerankOutcome, Reranked, SearchRequest, SearchResponse};
 
 use crate::args::SearchArgs;
 use crate::contact_sheet;
 use crate::exit::Outcome;
 use crate::output::{Output, count};
+use crate::reranking::{self, Place};
 use crate::wiring;
 
 pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
     let queries = queries(&args)?;
+    ensure!(
+        args.rerank.is_some() || (args.reranking.matcher.is_none() && args.reranking.rerank_cache.is_none()),
+        "--matcher and --rerank-cache are for reranking; add --rerank, or leave them out"
+    );
     let image = args.image.as_deref().map(fs_err::read).transpose()?;
     let (engine, _) = wiring::engine(
         &args.index.index,
@@ -19,6 +26,10 @@ pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
         args.decode.options(),
         output,
     )?;
+    let engine = match args.rerank {
+        Some(_) => reranking(engine, &args, output)?,
+        None => engine,
+    };
     let mut answers = Vec::with_capacity(queries.len());
     for text in queries {
         let request = SearchRequest {
@@ -29,11 +40,15 @@ pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
             k: args.k,
             effort: args.effort,
             explain: args.explain,
+            rerank: args.rerank,
+            deadline: args.deadline.map(Duration::from_millis),
             ..SearchRequest::default()
         };
         let title =
             text.unwrap_or_else(|| args.image.as_ref().map_or(String::new(), |p| p.display().to_string()));
-        answers.push((title, engine.search(&request)?));
+        let response = engine.search(&request)?;
+        response.warnings.iter().for_each(|warning| output.note(format_args!("warning: {warning}")));
+        answers.push((title, response));
     }
 
     if let Some(path) = &args.html {
@@ -50,6 +65,26 @@ pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
     }
     let found = answers.iter().any(|(_, response)| !response.hits.is_empty());
     Ok(if found { Outcome::Done } else { Outcome::NothingFound })
+}
+
+/// The engine, with the matcher that the arguments ask for.
+fn reranking(engine: Engine, args: &SearchArgs, output: &Output) -> anyhow::Result<Engine> {
+    let own = args.model.as_deref().unwrap_or(&engine.store().spec().name).to_owned();
+    let place = Place {
+        index: &args.index.index,
+        model: &own,
+        decode: args.decode.options(),
+        runtime: &args.runtime,
+    };
+    // A deadline is for reranking, not for loading the model first.
+    let reranker = reranking::reranker(&args.reranking, &place, args.deadline.is_some(), output)?;
+    let Some(reranker) = reranker else {
+        bail!(
+            "this index was made with '{own}', which has no matcher to rerank by; {}",
+            reranking::with_matchers()
+        );
+    };
+    Ok(engine.with_reranker(reranker))
 }
 
 /// One of several queries with its answer.
@@ -80,7 +115,11 @@ fn queries(args: &SearchArgs) -> anyhow::Result<Vec<Option<String>>> {
 fn table(response: &SearchResponse) -> String {
     let mut text = String::new();
     for hit in &response.hits {
-        text += &format!("{:>4}  {:>7.4}  {}\n", hit.rank, hit.score, hit.uri);
+        text += &format!("{:>4}  {:>7.4}  ", hit.rank, hit.score);
+        if response.reranked.is_some() {
+            text += &hit.rerank.map_or_else(|| format!("{:18}", ""), matched);
+        }
+        text += &format!("{}\n", hit.uri);
         if !hit.attributes.is_empty() {
             let said: Vec<_> = hit.attributes.iter().map(|(name, value)| format!("{name} {value}")).collect();
             text += &format!("               {}\n", said.join(", "));
@@ -107,8 +146,31 @@ fn table(response: &SearchResponse) -> String {
     if response.matches.is_some() {
         text += &format!("filter {:.1}, ", t.filter);
     }
-    text += &format!("retrieve {:.1}, hydrate {:.1})\n", t.retrieve, t.hydrate);
+    text += &format!("retrieve {:.1}, ", t.retrieve);
+    if response.reranked.is_some() {
+        text += &format!("rerank {:.1}, ", t.rerank);
+    }
+    text += &format!("hydrate {:.1})\n", t.hydrate);
+    if let Some(reranked) = &response.reranked {
+        text += &coming_to(reranked);
+    }
     text
+}
+
+/// The probability of a match, and where the hit stood before: `match  83%  #12   `.
+fn matched(rerank: HitMatch) -> String {
+    let was = format!("#{}", rerank.first_stage_rank);
+    format!("match {:>3.0}%  {was:<6}", 100.0 * rerank.score.itm_probability)
+}
+
+fn coming_to(reranked: &Reranked) -> String {
+    let Reranked { matcher, candidates, scored, cache_hits, outcome, .. } = reranked;
+    let end = match outcome {
+        RerankOutcome::Complete => "",
+        RerankOutcome::Deadline => "; then the deadline was there",
+        RerankOutcome::Failed => "; the matcher failed, and the order is the first stage's",
+    };
+    format!("reranked {scored} of {candidates} by {matcher}, {cache_hits} of them seen before{end}\n")
 }
 
 fn evidence(name: &str, evidence: Option<Evidence>) -> String {

@@ -114,6 +114,8 @@ pub fn find(dataset: &str, model: &str) -> Option<&'static Anchor> {
 pub(crate) struct Beside {
     /// How they compare with the report's own figures, in a sentence or two.
     pub remark: &'static str,
+    /// Whether the report is of the anchors' dataset.
+    pub same_data: bool,
     /// The report's own models, and the best of each setting.
     pub near: Vec<&'static Anchor>,
     /// All others on the dataset.
@@ -154,7 +156,7 @@ pub(crate) fn beside(report: &RetrievalReport) -> Option<Beside> {
     }
     let is_near = |anchor: &&'static Anchor| near.iter().any(|near| std::ptr::eq(*near, *anchor));
     let (near, others) = of_dataset().partition(is_near);
-    (!report.runs.is_empty()).then_some(Beside { remark, near, others })
+    (!report.runs.is_empty()).then_some(Beside { remark, same_data: known.is_some(), near, others })
 }
 
 /// Anchors as they are printed.
@@ -198,8 +200,8 @@ fn row(name: String, anchor: &Anchor) -> Vec<String> {
     row
 }
 
-/// A run of ours as a row among anchors.
-pub(crate) fn measured(run: &Run) -> Vec<String> {
+/// A run of ours as a row among anchors, which are of the `same_data` or are not.
+pub(crate) fn measured(run: &Run, same_data: bool) -> Vec<String> {
     let mut row = vec![run.label.clone()];
     for direction in [Some(&run.text_to_image), run.image_to_text.as_ref()] {
         let recall = direction.map(|direction| &direction.metrics);
@@ -208,6 +210,7 @@ pub(crate) fn measured(run: &Run) -> Vec<String> {
                 .map(|value| words::number(value, 1)),
         );
     }
-    row.extend(["measured here", "this report"].map(String::from));
+    let setting = if same_data { "measured here" } else { "measured here, on other data" };
+    row.extend([setting, "this report"].map(String::from));
     row
 }

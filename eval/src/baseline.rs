@@ -2,8 +2,8 @@
 //!
 //! A difference counts as a drop when the queries themselves say so: the whole 95 % interval of a paired bootstrap lies below
 //! zero, and the difference is larger than what was said to be tolerable. A fixed tolerance alone would fail small sets for
-//! their noise and pass large ones that have truly become worse. Of each run and direction three figures are tested (R@1, R@5,
-//! R@10), so by chance alone about one in forty falls: one more run tells, as the resamples are the same but the change is not.
+//! their noise and pass large ones that have truly become worse. What has not changed at all differs by nothing and passes; of
+//! changes that neither help nor harm, about one figure in forty still seems to fall, which a tolerance is for.
 //!
 //! What must stay true: two reports are compared only when their queries and their protocol are the same, and what could not
 //! be compared is said.

@@ -2,7 +2,9 @@
 //!
 //! What lives here: [`Dataset`] (images and their captions, as published datasets name them), [`pair_rows`] (the same from embedding
 //! files alone) and [`Relevance`] (which answers which); [`exact()`] and its kin, which put items in order, and [`direction()`] and
-//! [`compare()`], which make figures of an order; and [`RetrievalReport`], the one type that all of it is reported in.
+//! [`compare()`], which make figures of an order; and [`RetrievalReport`], the one type that all of it is reported in:
+//! printed, written as Markdown and as a page, held against an earlier one ([`hold_against`]) and shown beside published figures
+//! ([`anchors`]).
 //! Beside retrieval: [`classification`] (zero-shot), [`pope`] (objects that are there or not) and [`hard_negatives`] (captions and
 //! their edited twins), each with readers, figures and a report of its own.
 //!

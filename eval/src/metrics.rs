@@ -41,17 +41,15 @@ pub fn direction(ranked: &[Ranked], clusters: &Clusters) -> Result<Direction, Ev
     }
     let outcomes: Vec<Outcome> = ranked.iter().map(|ranked| ranked.outcome).collect();
     let all: Vec<u32> = (0..outcomes.len() as u32).collect();
-    let resampled: Vec<Metrics> = clusters.resample(|places| metrics(&outcomes, places));
+    let metrics = metrics_of(&outcomes, &all);
+    let resampled: Vec<Metrics> = clusters.resample(|places| metrics_of(&outcomes, places));
     let intervals = FIGURES.iter().filter_map(|&(name, figure)| {
-        // A figure that some query lacks is absent, even if a resample left that query out.
-        figure(&metrics(&outcomes, &all))?;
+        // A figure that some query lacks is absent, even where a resample left that query out.
+        figure(&metrics)?;
         Some((name.to_owned(), interval(resampled.iter().filter_map(figure).collect())?))
     });
-    Ok(Direction {
-        metrics: metrics(&outcomes, &all),
-        intervals: intervals.collect(),
-        ranks: outcomes.iter().map(|outcome| outcome.rank).collect(),
-    })
+    let intervals = intervals.collect();
+    Ok(Direction { metrics, intervals, ranks: outcomes.iter().map(|outcome| outcome.rank).collect() })
 }
 
 /// Each figure by its name in a report.
@@ -67,7 +65,7 @@ const FIGURES: [(&str, Figure); 7] = [
 ];
 
 /// Figures over the outcomes at `places`, which may repeat.
-fn metrics(outcomes: &[Outcome], places: &[u32]) -> Metrics {
+fn metrics_of(outcomes: &[Outcome], places: &[u32]) -> Metrics {
     let chosen = || places.iter().map(|&place| &outcomes[place as usize]);
     let queries = places.len().max(1) as f64;
     let mut hits = [0_u32; 3];

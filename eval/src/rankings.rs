@@ -173,3 +173,16 @@ fn rank_rows<'a, 's, R: IntoIterator<Item = &'s f32>>(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn best_score_first_then_index_and_nan_last() {
+        let scores = [0.5, f32::NAN, 0.5, -0.0, 0.9, 0.0, -100.0];
+        let mut order: Vec<_> = (0..).zip(scores).map(|(item, score)| Candidate { item, score }).collect();
+        order.sort_by(Candidate::order);
+        assert_eq!(order.iter().map(|c| c.item).collect::<Vec<_>>(), [4, 0, 2, 3, 5, 6, 1]);
+    }
+}

@@ -81,13 +81,17 @@ fn markdown_has_everything_that_repeats_the_figures() {
     }
 }
 
-/// Where `PICTOR_SAMPLE` names a file, the page is written there to look at.
+/// A page to look at: written into the folder that `PICTOR_SAMPLE` names, with the photographs there as thumbnails.
 #[test]
 fn a_sample() {
+    let Some(folder) = std::env::var_os("PICTOR_SAMPLE").map(std::path::PathBuf::from) else { return };
+    let mut photos: Vec<_> = fs_err::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    photos.retain(|path| path.extension().is_some_and(|extension| extension == "jpg"));
     let report = report(&[5000, 5000, 5000, 5000]);
-    let html = report.to_html(&|_| None);
-    if let Some(path) = std::env::var_os("PICTOR_SAMPLE") {
-        fs_err::write(path, html).unwrap();
-    }
-    println!("{report}\n{}", report.to_markdown());
+    let page = report.to_html(&|name| {
+        let place = name.bytes().map(usize::from).sum::<usize>();
+        fs_err::read(photos.get(place % (photos.len() + 1))?).ok()
+    });
+    fs_err::write(folder.join("report.html"), page).unwrap();
+    fs_err::write(folder.join("report.md"), report.to_markdown()).unwrap();
 }

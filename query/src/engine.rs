@@ -1,18 +1,39 @@
 //! The whole way of a query, in order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pictor_core::{EmbeddingBatch, Encoder, Hit};
 use pictor_storage::{Snapshot, StorageError, Store};
+use serde::Serialize;
 
+use crate::rerank::Reordered;
 use crate::retrieve::{PreparedQuery, Ranking, retrieve};
-use crate::{Mode, QueryError, SearchRequest, SearchResponse, Timings, explain, fuse, hydrate, parse};
+use crate::{
+    Mode, QueryError, RerankMetrics, Reranker, SearchRequest, SearchResponse, Timings, explain, fuse,
+    hydrate, parse,
+};
 
 /// Answers searches over one index with one encoder. Shared by reference between threads; holds no lock while it searches.
 pub struct Engine {
     encoder: Arc<dyn Encoder>,
     store: Arc<Store>,
+    reranker: Option<Reranker>,
+    searches: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// What an engine has done since it was made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Metrics {
+    /// Searches that were begun.
+    pub searches: u64,
+    /// Those that had no answer: an error of the request's, or of ours.
+    pub failed: u64,
+    /// What reranking came to; absent without a matcher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankMetrics>,
 }
 
 impl Engine {
@@ -22,7 +43,28 @@ impl Engine {
     /// [`QueryError::Storage`] with both encoders' specs when it did not.
     pub fn new(encoder: Arc<dyn Encoder>, store: Arc<Store>) -> Result<Self, QueryError> {
         store.check_encoder(encoder.spec())?;
-        Ok(Self { encoder, store })
+        Ok(Self { encoder, store, reranker: None, searches: AtomicU64::new(0), failed: AtomicU64::new(0) })
+    }
+
+    /// The same engine, which can rerank.
+    #[must_use]
+    pub fn with_reranker(mut self, reranker: Reranker) -> Self {
+        self.reranker = Some(reranker);
+        self
+    }
+
+    /// What orders results anew, if anything.
+    pub fn reranker(&self) -> Option<&Reranker> {
+        self.reranker.as_ref()
+    }
+
+    /// The sums over all searches.
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            searches: self.searches.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            rerank: self.reranker.as_ref().map(Reranker::metrics),
+        }
     }
 
     /// The index.
@@ -42,15 +84,24 @@ impl Engine {
     /// 3. encodes text and image, once each, unless the mode is text alone;
     /// 4. finds what the filter matches;
     /// 5. asks the retrievers of the mode, side by side, for the best of that;
-    /// 6. fuses their rankings, if there is more than one, and keeps the best `k`;
-    /// 7. reads the records of those, and explains them on request.
+    /// 6. fuses their rankings, if there is more than one;
+    /// 7. on request orders the best of them by what a matcher says, and keeps the best `k`;
+    /// 8. reads the records of those, and explains them on request.
     ///
     /// # Errors
     /// [`QueryError`]; the request, the query image, the model or the index is at fault, and the variant says which.
     pub fn search(&self, request: &SearchRequest) -> Result<SearchResponse, QueryError> {
+        self.searches.fetch_add(1, Ordering::Relaxed);
+        self.answer(request).inspect_err(|_| {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn answer(&self, request: &SearchRequest) -> Result<SearchResponse, QueryError> {
         let start = Instant::now();
         let text = parse::check(request)?;
         let filter = parse::filter(request)?;
+        let reranking = self.reranking(request, text)?;
         let snapshot = self.snapshot()?;
 
         let mut lap = Lap(Instant::now());
@@ -65,15 +116,29 @@ impl Engine {
         let filter = lap.next();
 
         // One more than wanted when one of them is the query itself.
-        let wanted = request.k + usize::from(request.like.is_some());
+        let best = request.k.max(request.rerank.unwrap_or(0));
+        let wanted = best + usize::from(request.like.is_some());
         let depth = if request.mode == Mode::Hybrid { fuse::depth(wanted) } else { wanted };
         let rankings = retrieve(request.mode, &query, &snapshot, depth)?;
         let retrieve = lap.next();
 
         let mut hits = fused(&rankings);
         hits.retain(|hit| Some(hit.id) != request.like);
-        hits.truncate(request.k);
+        hits.truncate(best);
         let fuse = lap.next();
+
+        let (mut hits, reranked, warnings) = match reranking {
+            None => (hits.into_iter().map(|hit| (hit, None)).collect(), None, Vec::new()),
+            Some((reranker, text, count)) => {
+                // A deadline beyond what the clock counts is none.
+                let deadline = request.deadline.and_then(|deadline| start.checked_add(deadline));
+                let Reordered { hits, reranked, warnings } =
+                    reranker.rerank(text, hits, count, &snapshot, deadline)?;
+                (hits, Some(reranked), warnings)
+            }
+        };
+        hits.truncate(request.k);
+        let rerank = if reranked.is_some() { lap.next() } else { 0.0 };
 
         let evidence = |hit: &Hit| {
             request.explain.then(|| explain::explain(hit.id, &query, &rankings, &snapshot)).transpose()
@@ -82,9 +147,21 @@ impl Engine {
         let hydrate = lap.next();
 
         let total = milliseconds(start.elapsed());
-        let timings_ms = Timings { encode, filter, retrieve, fuse, hydrate, total };
+        let timings_ms = Timings { encode, filter, retrieve, fuse, rerank, hydrate, total };
         let (generation, images) = (snapshot.generation(), snapshot.len());
-        Ok(SearchResponse { hits, timings_ms, generation, images, matches })
+        Ok(SearchResponse { hits, timings_ms, generation, images, matches, reranked, warnings })
+    }
+
+    /// What reranks this request, its text, and how many candidates are wanted; `None` when it is not to be reranked.
+    fn reranking<'a>(
+        &'a self,
+        request: &SearchRequest,
+        text: Option<&'a str>,
+    ) -> Result<Option<(&'a Reranker, &'a str, usize)>, QueryError> {
+        let Some(count) = request.rerank else { return Ok(None) };
+        let text = text.ok_or(QueryError::RerankNeedsText)?;
+        let reranker = self.reranker.as_ref().ok_or(QueryError::NoMatcher)?;
+        Ok(Some((reranker, text, count)))
     }
 
     /// The newest commit, once it is sure that its vectors can be compared with the encoder's: while an engine lives, its index can

@@ -4,7 +4,7 @@ use pictor_core::{DecodeError, EmbeddingError, EncodeError, ImageId};
 use pictor_storage::{FilterError, StorageError};
 use thiserror::Error;
 
-use crate::{MAX_EFFORT, MAX_K, MAX_TEXT_CHARS, Mode};
+use crate::{MAX_EFFORT, MAX_K, MAX_RERANK, MAX_TEXT_CHARS, Mode};
 
 /// Why a search failed. Everything above [`QueryError::Encode`] is the caller's to mend.
 #[derive(Debug, Error)]
@@ -31,6 +31,22 @@ pub enum QueryError {
     /// The mode is none of the three.
     #[error("unknown mode '{0}'; expected vector, text or hybrid")]
     UnknownMode(String),
+    /// A matcher compares words with images, and there are no words.
+    #[error("reranking needs a text: a matcher compares words with images; give one, or leave rerank out")]
+    RerankNeedsText,
+    /// More or fewer candidates than may be reranked.
+    #[error("rerank is {0}; it must be from 1 to {MAX_RERANK}")]
+    RerankOutOfRange(usize),
+    /// The deadline has nothing to cut short.
+    #[error(
+        "a deadline cuts reranking short, and this search is not reranked; give rerank too, or leave the deadline out"
+    )]
+    DeadlineWithoutRerank,
+    /// The engine has no matcher.
+    #[error(
+        "no matcher is open, so results cannot be reranked; name a model that has one with --matcher, or leave rerank out"
+    )]
+    NoMatcher,
     /// The image to compare with is not in the index.
     #[error("no image {0} in the index; it may have been replaced since, so search again")]
     UnknownImage(ImageId),

@@ -2,10 +2,11 @@
 //!
 //! [`Engine::search`] is the whole way, each step in a module of its own: check the request (`parse`), encode it once and find what
 //! its filter matches (`engine`), ask the retrievers on one snapshot for the best of that (`retrieve`), combine their lists
-//! (`fuse`), fetch the records of the best (`hydrate`), and on request say where each score comes from (`explain`).
+//! (`fuse`), on request order the best of them by a matcher (`rerank`), fetch the records of the best (`hydrate`), and on request say
+//! where each score comes from (`explain`).
 //!
-//! What must stay true: everything in one response comes from one snapshot; a ranking is a function of the index and the request,
-//! never of timing; a request that cannot be answered as asked is an error, not a different answer.
+//! What must stay true: everything in one response comes from one snapshot; a ranking is a function of the index and the request (and
+//! of the image files, when it is reranked), never of timing, unless the request has a deadline; a request that cannot be answered as asked is an error, not a different answer.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -45,10 +46,12 @@ pub mod fuse;
 mod hydrate;
 mod parse;
 mod request;
+mod rerank;
 mod retrieve;
 
-pub use engine::Engine;
+pub use engine::{Engine, Metrics};
 pub use error::QueryError;
 pub use explain::{Evidence, Explanation};
-pub use parse::{MAX_EFFORT, MAX_K, MAX_TEXT_CHARS};
+pub use parse::{MAX_EFFORT, MAX_K, MAX_RERANK, MAX_TEXT_CHARS};
 pub use request::{Mode, RankedHit, SearchRequest, SearchResponse, Timings};
+pub use rerank::{BATCH as RERANK_BATCH, HitMatch, RerankMetrics, RerankOutcome, Reranked, Reranker};

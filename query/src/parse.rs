@@ -13,6 +13,9 @@ pub const MAX_TEXT_CHARS: usize = 4096;
 /// Largest search effort: at this point an approximate search costs about as much as an exact one.
 pub const MAX_EFFORT: usize = 100_000;
 
+/// Most candidates that are reranked: each is an image that a model looks at.
+pub const MAX_RERANK: usize = 1000;
+
 /// The request's text, trimmed; `None` when there is none to speak of.
 ///
 /// # Errors
@@ -34,12 +37,21 @@ pub(crate) fn check(request: &SearchRequest) -> Result<Option<&str>, QueryError>
             return Err(QueryError::TextTooLong(chars));
         }
     }
+    if let Some(rerank) = request.rerank
+        && !(1..=MAX_RERANK).contains(&rerank)
+    {
+        return Err(QueryError::RerankOutOfRange(rerank));
+    }
+    if request.deadline.is_some() && request.rerank.is_none() {
+        return Err(QueryError::DeadlineWithoutRerank);
+    }
     let has_image = request.image.is_some() || request.like.is_some();
     match mode {
         _ if text.is_none() && !has_image => Err(QueryError::EmptyQuery),
         // Ranking an image query by vector alone would be an answer to another mode.
         Mode::Text | Mode::Hybrid if text.is_none() => Err(QueryError::NeedsText(mode)),
         Mode::Text if has_image => Err(QueryError::ImageInTextMode),
+        _ if text.is_none() && request.rerank.is_some() => Err(QueryError::RerankNeedsText),
         _ => Ok(text),
     }
 }
@@ -55,6 +67,8 @@ pub(crate) fn filter(request: &SearchRequest) -> Result<Option<Filter>, QueryErr
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use pictor_core::ImageId;
 
     use super::*;
@@ -91,6 +105,15 @@ mod tests {
                 matches!(error(SearchRequest { mode, ..like.clone() }), QueryError::NeedsText(m) if m == mode)
             );
         }
+        for rerank in [0, MAX_RERANK + 1] {
+            let request = SearchRequest { rerank: Some(rerank), ..text("x") };
+            assert!(matches!(error(request), QueryError::RerankOutOfRange(n) if n == rerank));
+        }
+        let image = SearchRequest { image: Some(vec![1]), rerank: Some(5), ..Default::default() };
+        assert!(matches!(error(image), QueryError::RerankNeedsText));
+        assert!(matches!(error(SearchRequest { rerank: Some(5), ..like }), QueryError::RerankNeedsText));
+        let hurry = SearchRequest { deadline: Some(Duration::ZERO), ..text("x") };
+        assert!(matches!(error(hurry), QueryError::DeadlineWithoutRerank));
         let both = SearchRequest { mode: Mode::Text, image: Some(vec![1]), ..text("x") };
         assert!(matches!(error(both), QueryError::ImageInTextMode));
     }

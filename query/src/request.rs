@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use pictor_core::{Attributes, Generation, ImageId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Explanation, QueryError};
+use crate::{Explanation, HitMatch, QueryError, Reranked};
 
 /// What decides the ranking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,13 @@ pub struct SearchRequest {
     pub effort: Option<usize>,
     /// Whether each hit says where its score comes from.
     pub explain: bool,
+    /// How many of the best candidates a matcher orders anew by the text, 1 to [`crate::MAX_RERANK`] (`k_test` in BLIP's evaluation, 128
+    /// or 256 there); `None` leaves the order of the retrievers. May be less than `k`: hits after the first `rerank` then keep their
+    /// order. Needs a text, and uses it alone, whatever else is searched by.
+    pub rerank: Option<usize>,
+    /// When reranking stops, from the start of the request. What was not scored by then follows what was, in the order of the
+    /// retrievers. `None` scores all candidates.
+    pub deadline: Option<Duration>,
 }
 
 impl Default for SearchRequest {
@@ -80,6 +88,8 @@ impl Default for SearchRequest {
             k: 10,
             effort: None,
             explain: false,
+            rerank: None,
+            deadline: None,
         }
     }
 }
@@ -87,7 +97,8 @@ impl Default for SearchRequest {
 /// The answer to a [`SearchRequest`], all of it from one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SearchResponse {
-    /// Best first; equal scores by ascending id. At most `k`, fewer when the index, or the filter, has no more to offer.
+    /// Best first; equal scores by ascending id. At most `k`, fewer when the index, or the filter, has no more to offer. When reranked:
+    /// first those with a `rerank`, by its score, then the others by theirs.
     pub hits: Vec<RankedHit>,
     /// Where the time went.
     pub timings_ms: Timings,
@@ -98,6 +109,12 @@ pub struct SearchResponse {
     /// Images that the filter matches; absent when there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matches: Option<usize>,
+    /// How the list was reranked; absent when that was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranked: Option<Reranked>,
+    /// What kept the answer from being all that was asked, for people; absent when nothing did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One image of an answer.
@@ -109,7 +126,7 @@ pub struct RankedHit {
     pub id: ImageId,
     /// Where its bytes are: an absolute path.
     pub uri: String,
-    /// Larger is better; the scale is the [`Mode`]'s.
+    /// Larger is better; the scale is the [`Mode`]'s, reranked or not.
     pub score: f32,
     /// What people wrote about it.
     pub captions: Vec<String>,
@@ -125,6 +142,9 @@ pub struct RankedHit {
     /// Where the score comes from, on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<Explanation>,
+    /// What the matcher says, by which this hit is ranked; absent when it was not scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<HitMatch>,
 }
 
 /// Wall time of each step, in milliseconds.
@@ -138,6 +158,8 @@ pub struct Timings {
     pub retrieve: f64,
     /// Their combination.
     pub fuse: f64,
+    /// Images of the candidates, and their scores; 0 when reranking was not asked.
+    pub rerank: f64,
     /// Records of the hits, and explanations.
     pub hydrate: f64,
     /// The whole request, checks and snapshot included.

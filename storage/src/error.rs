@@ -173,6 +173,38 @@ pub enum StorageError {
         #[source]
         source: Cause,
     },
+    /// Another process has the feature cache open.
+    #[error(
+        "the feature cache in {dir} is in use by {}; name another folder for this one with --rerank-cache, or stop that process",
+        holder_name(.holder)
+    )]
+    FeatureCacheBusy {
+        /// The cache's folder.
+        dir: PathBuf,
+        /// Process id of the holder, when it could be read.
+        holder: Option<u32>,
+    },
+    /// The feature cache is where nothing may be written.
+    #[error("the feature cache in {dir} cannot be written; name a writable folder with --rerank-cache")]
+    FeatureCacheNotWritable {
+        /// The cache's folder.
+        dir: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The feature cache is damaged, or its disk is full, or its folder is something else's.
+    #[error(
+        "the feature cache in {dir} cannot be used; delete that folder if it is one, since all of it can be made again, or name \
+         another with --rerank-cache"
+    )]
+    FeatureCache {
+        /// The cache's folder.
+        dir: PathBuf,
+        /// What RocksDB or the system said.
+        #[source]
+        source: Cause,
+    },
     /// A merge in the background failed. No committed image is touched by that, and the writer goes on.
     #[error(
         "merging segments failed, which costs no committed image; what kept it follows: put that right and run \

@@ -5,7 +5,7 @@
 //! `manifest.json` (`manifest.rs`), whose replacement is the commit (`commit.rs`); segments are merged in the background (`merge.rs`
 //! chooses, `merging.rs` works). [`Store`] opens it; a [`Snapshot`] reads one generation of it and never changes, and finds what a
 //! [`Filter`] matches; the one [`Writer`] gathers changes and commits them. [`verify()`] says what is wrong, [`repair()`] makes again what
-//! can be.
+//! can be. Beside the index, and no part of it, is a cache of what a matcher keeps of images (`features/`).
 //!
 //! Why three stores and no database of our own: each is the best at what it does, and a manifest above them makes their
 //! commits one. Why no database *around* them: vectors want to be mapped as they lie.
@@ -57,6 +57,7 @@ mod describe;
 mod directory;
 mod error;
 mod failpoint;
+mod features;
 mod filter;
 mod kind_choice;
 mod layout;
@@ -82,6 +83,7 @@ mod writer;
 pub use catalog::Skipped;
 pub use describe::{Description, SegmentBytes, SegmentDescription, StoreBytes};
 pub use error::{Cause, StorageError};
+pub use features::{FeatureCache, FeatureCacheStats, content_hash, round_features};
 pub use filter::{Filter, FilterError, MAX_FILTER_CHARS, MAX_NESTING};
 pub use kind_choice::KindChoice;
 pub use manifest::FORMAT_VERSION;

@@ -1,10 +1,10 @@
 // The page of `pictor serve`: one search box, one grid. No framework and no build step; what it knows of a search is in the
-// address (?q=, mode=, like=, filter=), so that links and the back button work. An image that was dropped in has no address: it is
+// address (?q=, mode=, like=, filter=, rerank=), so that links and the back button work. An image that was dropped in has no address: it is
 // held here, and goes when the page goes.
 
 const $ = (id) => document.getElementById(id);
-const [form, query, mode, filter, results, status, message, more] =
-  ["form", "query", "mode", "filter", "results", "status", "message", "more"].map($);
+const [form, query, mode, filter, rerank, results, status, warnings, message, more] =
+  ["form", "query", "mode", "filter", "rerank", "results", "status", "warnings", "message", "more"].map($);
 
 const PAGE = 48; // tiles asked for at first, and with each "Show more"
 const MAX_K = 1000; // the server's limit
@@ -26,7 +26,7 @@ const fileName = (uri) => uri.split(/[\\/]/).pop();
 const asked = () => {
   const address = new URLSearchParams(location.search);
   const text = (name, otherwise = "") => address.get(name) ?? otherwise;
-  return { q: text("q"), mode: text("mode", "vector"), like: address.get("like"), filter: text("filter") };
+  return { q: text("q"), mode: text("mode", "vector"), like: address.get("like"), filter: text("filter"), again: address.has("rerank") };
 };
 
 function go({ q = "", like = null }) {
@@ -34,6 +34,7 @@ function go({ q = "", like = null }) {
   if (q) address.set("q", q);
   if (mode.value !== "vector") address.set("mode", mode.value);
   if (like !== null) address.set("like", like);
+  if (rerank.checked) address.set("rerank", "1");
   if (filter.value.trim()) address.set("filter", filter.value.trim());
   const search = address.size ? `?${address}` : "";
   if (search !== location.search) history.pushState(null, "", search || location.pathname);
@@ -68,10 +69,11 @@ async function call(path, body) {
 }
 
 async function run({ keep = false } = {}) {
-  const { q, mode: by, like, filter: condition } = asked();
+  const { q, mode: by, like, filter: condition, again } = asked();
   query.value = q;
   mode.value = by;
   filter.value = condition;
+  rerank.checked = again;
   document.title = q ? `${q} – Pictor` : "Pictor";
   showChip(like);
   if (!q && like === null && !image) return start();
@@ -81,6 +83,7 @@ async function run({ keep = false } = {}) {
     const body = { k, mode: by };
     if (q) body.text = q;
     if (condition) body.filter = condition;
+    if (again && q && info?.matcher) body.rerank = info.matcher.rerank; // it compares words with photos
     if (like !== null) body.like = Number(like);
     else if (image) body.image = image.base64;
     show(await call("/api/search", body), by, keep);
@@ -88,6 +91,7 @@ async function run({ keep = false } = {}) {
     if (error.name === "AbortError") return; // a newer search took over, and will say when it is done
     results.replaceChildren();
     status.textContent = "";
+    warn([]);
     more.hidden = true;
     say("That did not work", [error.message], true);
   }
@@ -99,6 +103,7 @@ function start() {
   document.body.classList.remove("busy");
   results.replaceChildren();
   more.hidden = true;
+  warn([]);
   status.textContent = info ? `${plural(info.images, "image")} · ${info.model.name} on ${info.runtime}` : "";
   if (info?.images === 0) return say("This index is empty", ["Fill it from a terminal: pictor index PHOTOS --index DIR"]);
   say("What are you looking for?", [
@@ -107,15 +112,18 @@ function start() {
   ]);
 }
 
-function show({ hits, timings_ms, images, matches }, by, keep) {
+function show({ hits, timings_ms, images, matches, reranked, warnings = [] }, by, keep) {
   const total = Math.max(timings_ms.total, 0.1);
   const time = total < 10 ? total.toFixed(1) : Math.round(total);
   const parts = [`${time} ms`];
   const all = plural(images, "image");
   parts.push(matches === undefined ? all : `${count(matches)} of ${all} match`);
+  if (reranked) parts.push(`${count(reranked.scored)} of ${count(reranked.candidates)} reranked${reranked.outcome === "deadline" ? " in time" : ""}`);
   if (info) parts.push(`${info.model.name} on ${info.runtime}`);
   status.textContent = parts.join(" · ");
+  warn(warnings);
 
+  keep &&= !reranked; // one that the time cut short may come out in another order
   const shown = keep ? results.children.length : 0; // "Show more" leaves the tiles that are there as they are
   if (!keep) results.replaceChildren();
   results.append(...hits.slice(shown).map(tile));
@@ -156,11 +164,22 @@ function tile(hit) {
   });
   item.querySelector(".name").textContent = name;
   item.querySelector(".score").textContent = hit.score.toFixed(3);
+  const match = item.querySelector(".match");
+  match.hidden = !hit.rerank;
+  if (hit.rerank) {
+    match.textContent = `${Math.round(100 * hit.rerank.itm_probability)} % match`;
+    match.title = `Score ${hit.rerank.score.toFixed(2)}; place ${hit.rerank.first_stage_rank} before reranking`;
+  }
   const known = Object.entries(hit.attributes ?? {});
   const attributes = item.querySelector(".attributes");
   attributes.hidden = known.length === 0;
   attributes.append(...known.flatMap(([name, value]) => [element("dt", name), element("dd", String(value))]));
   return item;
+}
+
+function warn(lines) {
+  warnings.replaceChildren(...lines.map((line) => element("li", line)));
+  warnings.hidden = lines.length === 0;
 }
 
 function say(title, lines, wrong = false) {
@@ -230,7 +249,9 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   go({ q: query.value.trim(), like: asked().like }); // words may refine an image
 });
-mode.addEventListener("change", () => go({ q: query.value.trim(), like: asked().like }));
+for (const choice of [mode, rerank]) {
+  choice.addEventListener("change", () => go({ q: query.value.trim(), like: asked().like }));
+}
 more.addEventListener("click", () => {
   k = Math.min(k + PAGE, MAX_K);
   run({ keep: true });
@@ -250,6 +271,7 @@ addEventListener("keydown", (event) => {
 
 try {
   info = await (await fetch("/api/info")).json();
+  $("rerank-box").hidden = !info.matcher;
 } catch {
   // The search itself will say what is wrong.
 }

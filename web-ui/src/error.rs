@@ -42,7 +42,7 @@ pub(crate) enum ApiError {
     Query(#[from] QueryError),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("{0}; the fields are text, image, like, filter, mode, k, effort, explain")]
+    #[error("{0}; the fields are text, image, like, filter, mode, k, effort, explain, rerank, deadline_ms")]
     Json(JsonRejection),
     #[error("the request is over {} MiB; the limit for an image is {} MiB", MAX_BODY_BYTES >> 20, MAX_IMAGE_BYTES >> 20)]
     TooLarge,
@@ -100,6 +100,10 @@ impl ApiError {
                 | QueryError::EffortOutOfRange(_)
                 | QueryError::TextTooLong(_)
                 | QueryError::UnknownMode(_)
+                | QueryError::RerankNeedsText
+                | QueryError::RerankOutOfRange(_)
+                | QueryError::DeadlineWithoutRerank
+                | QueryError::NoMatcher
                 | QueryError::NoDirection(_) => (S::BAD_REQUEST, "bad_query"),
                 QueryError::Filter(_) => (S::BAD_REQUEST, "bad_filter"),
                 QueryError::UnknownImage(_) => (S::NOT_FOUND, "no_such_image"),

@@ -11,6 +11,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use pictor_core::DecodeError;
 use pictor_query::Engine;
@@ -33,6 +34,9 @@ use routes::App;
 /// Makes a JPEG whose longer side is at most so many pixels from an image file's bytes, upright.
 pub type Thumbnailer = Arc<dyn Fn(&[u8], u32) -> Result<Vec<u8>, DecodeError> + Send + Sync>;
 
+/// When reranking stops unless said otherwise: as long as people wait for a better order.
+pub const RERANK_DEADLINE: Duration = Duration::from_secs(5);
+
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -41,12 +45,19 @@ pub struct ServeOptions {
     pub addr: SocketAddr,
     /// What runs the model, shown on the page: name and version, such as `tract 0.23`.
     pub runtime: String,
+    /// When every reranking stops, from the start of a search; a request may ask for less. Well below the 30 seconds that a
+    /// request may take in all.
+    pub deadline: Option<Duration>,
 }
 
 impl Default for ServeOptions {
-    /// Port 7878 of this machine alone.
+    /// Port 7878 of this machine alone, and [`RERANK_DEADLINE`].
     fn default() -> Self {
-        Self { addr: (Ipv4Addr::LOCALHOST, 7878).into(), runtime: String::new() }
+        Self {
+            addr: (Ipv4Addr::LOCALHOST, 7878).into(),
+            runtime: String::new(),
+            deadline: Some(RERANK_DEADLINE),
+        }
     }
 }
 
@@ -95,6 +106,7 @@ pub fn serve(
         engine,
         thumbnails,
         runtime: options.runtime,
+        deadline: options.deadline,
         local_only: options.addr.ip().is_loopback(),
         searches: Lane::new(cores),
         files: Lane::new(cores),

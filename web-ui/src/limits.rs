@@ -26,6 +26,8 @@ pub(crate) const THUMB_SIDES: std::ops::RangeInclusive<u32> = 32..=1024;
 pub(crate) const THUMB_SIDE: u32 = 320;
 /// Hits when the request names no `k`.
 pub(crate) const DEFAULT_K: usize = 20;
+/// Candidates that the page has reranked: BLIP's `k_test` on Flickr30k.
+pub(crate) const RERANK: usize = 128;
 /// Longest time from request to answer. Encoding a query takes well under a second; a cold model a few.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How long a stopping server waits for requests under way.

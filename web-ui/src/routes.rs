@@ -6,11 +6,13 @@
 //! | `POST /api/search` | ranked hits for words, an image, or an indexed image's id |
 //! | `GET /api/thumb/{id}?side=320` | a JPEG of an indexed image, upright, its longer side at most `side` pixels |
 //! | `GET /api/image/{id}` | an indexed image's file as it is |
-//! | `GET /api/info` | generation, number of images, model, runtime |
+//! | `GET /api/info` | generation, number of images, model, matcher, runtime |
+//! | `GET /api/metrics` | searches, rerankings and the cache of features since the start |
 //!
 //! Every handler is the same three steps: read the request, run the engine or the disk in a [`Lane`], answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -26,15 +28,15 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use pictor_core::ImageId;
-use pictor_query::{Engine, SearchResponse};
+use pictor_query::{Engine, Metrics, SearchResponse};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::Thumbnailer;
 use crate::error::ApiError;
 use crate::files::{self, ImageFile};
-use crate::limits::{Lane, MAX_BODY_BYTES, MAX_WAIT, THUMB_SIDES};
-use crate::wire::{Info, SearchBody, ThumbQuery};
+use crate::limits::{Lane, MAX_BODY_BYTES, MAX_WAIT, RERANK, THUMB_SIDES};
+use crate::wire::{Info, MatcherInfo, SearchBody, ThumbQuery};
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -42,6 +44,8 @@ pub(crate) struct App {
     pub(crate) thumbnails: Thumbnailer,
     /// What runs the model, for people.
     pub(crate) runtime: String,
+    /// When reranking stops.
+    pub(crate) deadline: Option<Duration>,
     /// Whether requests for other hosts than this machine are refused.
     pub(crate) local_only: bool,
     pub(crate) searches: Lane,
@@ -64,6 +68,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/thumb/{id}", get(thumb))
         .route("/api/image/{id}", get(image))
         .route("/api/info", get(info))
+        .route("/api/metrics", get(metrics))
         .fallback(async || ApiError::NoRoute)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -77,8 +82,8 @@ async fn search(
     body: Result<Json<SearchBody>, JsonRejection>,
 ) -> Result<Json<SearchResponse>, ApiError> {
     let Json(body) = body?;
-    let engine = Arc::clone(&app.engine);
-    app.searches.run(move || Ok(Json(engine.search(&body.into_request()?)?))).await?
+    let (engine, longest) = (Arc::clone(&app.engine), app.deadline);
+    app.searches.run(move || Ok(Json(engine.search(&body.into_request(longest)?)?))).await?
 }
 
 async fn thumb(
@@ -145,11 +150,20 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, ApiError> {
             generation: snapshot.generation(),
             images: snapshot.len(),
             model: snapshot.spec().clone(),
+            matcher: shared.engine.reranker().map(|reranker| MatcherInfo {
+                name: reranker.matcher().spec().name.clone(),
+                rerank: RERANK,
+                deadline_ms: shared.deadline.map(|deadline| deadline.as_millis() as u64),
+            }),
             runtime: shared.runtime.clone(),
             version: env!("CARGO_PKG_VERSION"),
         }))
     });
     answer.await?
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Json<Metrics> {
+    Json(app.engine.metrics())
 }
 
 /// One embedded file.

@@ -3,6 +3,8 @@
 //! The answer to a search is [`pictor_query::SearchResponse`] as it stands: the command line prints the same. Only what HTTP
 //! adds is here.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use pictor_core::{EncoderSpec, Generation, ImageId};
@@ -36,6 +38,11 @@ pub(crate) struct SearchBody {
     /// Whether hits say how their score came about.
     #[serde(default)]
     explain: bool,
+    /// How many of the best candidates a matcher orders anew by `text`; absent or `null` for none. `GET /api/info` says whether there is
+    /// a matcher.
+    rerank: Option<usize>,
+    /// When reranking stops, in milliseconds from the start of the search; the server's own deadline holds if it is earlier.
+    deadline_ms: Option<u64>,
 }
 
 fn default_k() -> usize {
@@ -43,14 +50,16 @@ fn default_k() -> usize {
 }
 
 impl SearchBody {
-    /// The request that the engine takes; it checks the limits.
+    /// The request that the engine takes, which reranks for `longest` at most; the engine checks the limits.
     ///
     /// # Errors
     /// [`ApiError::Base64`].
-    pub(crate) fn into_request(self) -> Result<SearchRequest, ApiError> {
-        let Self { text, image, like, filter, mode, k, effort, explain } = self;
+    pub(crate) fn into_request(self, longest: Option<Duration>) -> Result<SearchRequest, ApiError> {
+        let Self { text, image, like, filter, mode, k, effort, explain, rerank, deadline_ms } = self;
         let image = image.map(|image| BASE64_STANDARD.decode(image)).transpose()?;
-        Ok(SearchRequest { text, image, like, filter, mode, k, effort, explain })
+        let asked = deadline_ms.map(Duration::from_millis);
+        let deadline = [asked, longest.filter(|_| rerank.is_some())].into_iter().flatten().min();
+        Ok(SearchRequest { text, image, like, filter, mode, k, effort, explain, rerank, deadline })
     }
 }
 
@@ -75,10 +84,23 @@ pub(crate) struct Info {
     pub(crate) images: usize,
     /// The model that the index was made with.
     pub(crate) model: EncoderSpec,
+    /// What reranks; `null` when nothing does.
+    pub(crate) matcher: Option<MatcherInfo>,
     /// What runs the model, for people.
     pub(crate) runtime: String,
     /// Version of Pictor.
     pub(crate) version: &'static str,
+}
+
+/// What reranks, and how far it goes.
+#[derive(Debug, Serialize)]
+pub(crate) struct MatcherInfo {
+    /// The matcher's name.
+    pub(crate) name: String,
+    /// Candidates that the page asks for.
+    pub(crate) rerank: usize,
+    /// When every reranking stops, in milliseconds from the start of a search; `null` when nothing stops it.
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// Every answer that is an error.

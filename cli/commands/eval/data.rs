@@ -75,20 +75,13 @@ impl Data {
     }
 
     fn embeddings(images: &Path, texts: &Path, args: &EvalRetrievalArgs) -> anyhow::Result<Self> {
-        let read = |path: &Path| -> anyhow::Result<(usize, Vec<f32>)> {
-            let rows = pictor_indexer::read_embeddings(path)?;
-            Ok((rows.dim, rows.data))
-        };
-        let (dim, image_rows) = read(images)?;
-        let (text_dim, text_rows) = read(texts)?;
+        let (image_rows, dim) = pictor_indexer::read_vectors(images)?;
+        let (text_rows, text_dim) = pictor_indexer::read_vectors(texts)?;
         let unit = |dim, rows, path: &Path| {
             EmbeddingBatch::normalise(dim, rows).with_context(|| path.display().to_string())
         };
         let pairing = match (&args.image_of_text, args.texts_per_image) {
-            (Some(path), _) => Pairing::Images(
-                pictor_eval::parse_indices(&fs_err::read_to_string(path)?)
-                    .with_context(|| path.display().to_string())?,
-            ),
+            (Some(path), _) => Pairing::Images(image_of_text(path)?),
             (None, Some(each)) => Pairing::TextsPerImage(each),
             (None, None) => Pairing::Repeated,
         };
@@ -156,6 +149,20 @@ impl Data {
             Kind::Embeddings { .. } => BTreeMap::new(),
         }
     }
+}
+
+/// Whole numbers from 0, from a `.npy` or a text file.
+fn image_of_text(path: &Path) -> anyhow::Result<Vec<usize>> {
+    if path.extension().is_none_or(|extension| extension != "npy") {
+        let text = fs_err::read_to_string(path)?;
+        return pictor_eval::parse_indices(&text).with_context(|| path.display().to_string());
+    }
+    let index = |number: i64| {
+        usize::try_from(number).with_context(|| {
+            format!("{}: {number} is no row of the images; rows count from 0", path.display())
+        })
+    };
+    pictor_indexer::read_integers(path)?.into_iter().map(index).collect()
 }
 
 fn kept_of<T: Clone>(all: &[T], keep: impl Fn(usize) -> bool) -> Vec<T> {

@@ -64,6 +64,8 @@ pub fn run(args: EvalPopeArgs, output: &Output) -> anyhow::Result<Outcome> {
         matcher: provenance::model(matcher.towers()),
         provenance: provenance::provenance(start),
     };
-    output.result(&pope, |said| format!("{}{} on {}\n", said.report, said.matcher.name, said.matcher.runtime))?;
+    output.result(&pope, |said| {
+        format!("{}{} on {}\n", said.report, said.matcher.name, said.matcher.runtime)
+    })?;
     Ok(Outcome::Done)
 }

@@ -82,6 +82,7 @@ fn describe(model: &Model) -> String {
         ("image", format!("{} × {}, {resize}, {filter}", preprocess.width, preprocess.height)),
         ("text", format!("{} tokens, padded to {pad}, cleaning {clean}", manifest.text.context_length)),
         ("precisions", model.precisions.join(", ")),
+        ("matcher", if manifest.matcher.is_some() { "yes, for --rerank".into() } else { "none".into() }),
         ("license", model.license.clone()),
     ];
     if let Some(source) = &manifest.source {

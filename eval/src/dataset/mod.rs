@@ -94,7 +94,7 @@ impl Dataset {
     /// names an image that is not there, two images lead to one file, a shard is damaged or missing, or nothing remains.
     pub fn read(options: &DatasetOptions) -> Result<Self, EvalError> {
         let DatasetOptions { captions, images, split } = options;
-        let dataset = match shards::shards(captions, split.as_deref())? {
+        let dataset = match shards(captions, split.as_deref())? {
             Some(shards) => Self::of_shards(options, &shards)?,
             None => {
                 let folder = images.as_deref().unwrap_or_else(|| parent(captions));
@@ -152,7 +152,7 @@ impl Dataset {
             captions: Vec::new(),
             sources: sources(path, None),
         };
-        for sample in webdataset::samples(shards, &["txt", "json"])? {
+        for sample in samples(shards, &["txt", "json"])? {
             let image = dataset.images.len();
             let captions = webdataset::captions(&sample)?;
             dataset.captions.extend(captions.into_iter().map(|text| Caption { image, text, id: None }));

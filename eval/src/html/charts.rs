@@ -45,9 +45,9 @@ pub(super) fn recall(report: &RetrievalReport, keys: &Keys) -> String {
     let mut html = keys.legend() + "<div class=\"charts\">\n";
     for ((name, runs), curves) in panels.iter().zip(&curves) {
         html += &format!(
-            "<figure>{}<figcaption>{}</figcaption></figure>\n",
-            recall_chart(name, runs, curves, [low, high]),
-            escape(name)
+            "<figure><figcaption>{}</figcaption>{}</figure>\n",
+            escape(name),
+            recall_chart(name, runs, curves, [low, high])
         );
     }
     html += "</div>\n<p class=\"soft\">R@K in percent over K. A query whose ranking ended before a positive was met is a miss at every \
@@ -142,7 +142,7 @@ pub(super) fn ranks(report: &RetrievalReport, keys: &Keys) -> String {
             let mut bars: Vec<(String, f64)> = ends.iter().map(|end| short(*end)).zip(bins).collect();
             bars.extend(with_missed.then(|| ("none".into(), missed)));
             html += &format!(
-                "<figure><figcaption>{} {}</figcaption>{}</figure>\n",
+                "<figure><figcaption>{} · {}</figcaption>{}</figure>\n",
                 keys.name(label),
                 escape(name),
                 histogram_chart(&format!("{label}, {name}"), &bars, highest, &Keys::class(place))

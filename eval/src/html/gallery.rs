@@ -90,7 +90,7 @@ impl Thumbnails<'_> {
 
 fn card(failure: &Failure, thumbnails: &Thumbnails<'_>) -> String {
     let rank =
-        failure.rank.map_or_else(|| "in no place".into(), |rank| format!("in place {}", words::count(rank)));
+        failure.rank.map_or_else(|| "not found".into(), |rank| format!("in place {}", words::count(rank)));
     let direction = escape(words::direction(&failure.direction));
     let (query, expected, received);
     if asks_by_image(failure) {

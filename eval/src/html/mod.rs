@@ -23,7 +23,7 @@ const COLOURS: usize = 7;
 
 impl RetrievalReport {
     /// The whole report as a self-contained page. `thumbnail` gives a small JPEG of an image by its name in
-    /// [`Failure`](crate::report::Failure), at best no more than 224 pixels wide; `None` shows the name in its place. It is asked
+    /// [`Failure`](crate::Failure), at best no more than 224 pixels wide; `None` shows the name in its place. It is asked
     /// once for each image, from several threads.
     pub fn to_html(&self, thumbnail: &(dyn Fn(&str) -> Option<Vec<u8>> + Sync)) -> String {
         let keys = Keys(self.runs.iter().map(|run| run.label.clone()).collect());
@@ -124,7 +124,7 @@ fn differences(report: &RetrievalReport, keys: &Keys) -> String {
     }
     let (heading, cells) = charts::forest(&report.comparisons);
     let says = "Of the same queries, run minus the one it is held against: with the 95 % interval of a paired bootstrap, and p of a \
-                paired permutation test";
+                paired permutation test; of ranks, less is better";
     table(&sections::comparisons(&report.comparisons), says, keys, Some(Drawn { before: 4, heading, cells }))
 }
 
@@ -133,7 +133,7 @@ fn published(report: &RetrievalReport, keys: &Keys) -> String {
     let mut near = anchors::table(&published.near);
     near.columns[0].kind = crate::table::Kind::Run;
     for run in report.runs.iter().rev() {
-        near.rows.insert(0, anchors::measured(run));
+        near.rows.insert(0, anchors::measured(run, published.same_data));
     }
     let remark = escape(published.remark);
     let all: Vec<_> = published.near.iter().chain(&published.others).copied().collect();

@@ -13,13 +13,13 @@ pub(super) struct Drawn {
     pub cells: Vec<String>,
 }
 
-/// With a caption; it scrolls by itself where the page is too narrow, by keyboard too.
+/// With a caption above, which keeps the width of the page; the table scrolls by itself where the page is too narrow, by keyboard too.
 pub(super) fn table(table: &Table, caption: &str, keys: &Keys, drawn: Option<Drawn>) -> String {
     let caption = escape(caption);
     let place = drawn.as_ref().map(|drawn| drawn.before);
     let class = |kind: Kind| if kind == Kind::Figure { "figure" } else { "words" };
     let mut html = format!(
-        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\n<table>\n<caption>{caption}</caption>\n<thead>\n"
+        "<p class=\"caption\">{caption}</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\n<table>\n<thead>\n"
     );
     if place.is_none() && table.groups().len() > 1 {
         html += "<tr>";

@@ -263,7 +263,7 @@ fn the_answer_has_the_documented_shape() {
     let expected = concat!(
         r#"{"hits":[{"rank":1,"id":0,"uri":"/photos/0.jpg","score":1.0,"captions":["A brown dog on grass"],"#,
         r#""width":40,"height":30,"explain":{"vector":{"score":0.5,"rank":1}}}],"#,
-        r#""timings_ms":{"encode":0.0,"filter":0.0,"retrieve":0.0,"fuse":0.0,"hydrate":0.0,"total":0.0},"generation":1,"images":5}"#
+        r#""timings_ms":{"encode":0.0,"filter":0.0,"retrieve":0.0,"fuse":0.0,"rerank":0.0,"hydrate":0.0,"total":0.0},"generation":1,"images":5}"#
     );
     assert_eq!(serde_json::to_string(&response).unwrap(), expected);
 }

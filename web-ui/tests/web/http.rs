@@ -68,6 +68,57 @@ fn filters_what_may_be_found() {
 }
 
 #[test]
+fn reranks_on_request_and_counts() {
+    let server = Server::start();
+    let metrics = || -> Value { server.get("/api/metrics").body_mut().read_json().unwrap() };
+    let before = metrics();
+    assert_eq!((&before["searches"], &before["rerank"]["requests"]), (&json!(0), &json!(0)));
+    assert_eq!(before["rerank"]["cache"]["hit_rate"], Value::Null);
+
+    // As many words of the text as there are are in "BM a dog in snow".
+    let body = json!({"text": "a dog jumps in snow", "rerank": 128, "k": 3});
+    let (status, answer) = server.search(body.clone());
+    assert_eq!((status, ids(&answer)[0], ids(&answer).len()), (200, 2, 3), "{answer}");
+    assert_eq!(
+        (&answer["reranked"]["scored"], &answer["reranked"]["outcome"]),
+        (&json!(5), &json!("complete"))
+    );
+    let said = &answer["hits"][0]["rerank"];
+    assert_eq!(said["itm_logit"], 3.0);
+    assert!((said["itm_probability"].as_f64().unwrap() - 0.9526).abs() < 1e-3, "{said}");
+    assert!(answer["timings_ms"]["rerank"].as_f64().unwrap() > 0.0);
+    let (_, again) = server.search(body.clone());
+    assert_eq!((&again["hits"], &again["reranked"]["cache_hits"]), (&answer["hits"], &json!(5)));
+
+    let (status, cut) = server.search(json!({"text": "a dog jumps in snow", "rerank": 5, "deadline_ms": 0}));
+    assert_eq!(
+        (status, &cut["reranked"]["scored"], &cut["reranked"]["outcome"]),
+        (200, &json!(0), &json!("deadline"))
+    );
+    let (_, plain) = server.search(json!({"text": "a dog jumps in snow"}));
+    assert_eq!(ids(&cut), ids(&plain));
+    assert!(plain.get("reranked").is_none() && plain.get("warnings").is_none());
+
+    fs_err::remove_file(server.file("rocks.bmp")).unwrap();
+    let (_, gone) = server.search(body);
+    assert!(gone["warnings"][0].as_str().unwrap().contains("rocks.bmp"), "{gone}");
+
+    let after = metrics();
+    assert_eq!((&after["searches"], &after["failed"]), (&json!(5), &json!(0)), "{after}");
+    let rerank = &after["rerank"];
+    assert_eq!((&rerank["requests"], &rerank["scored"], &rerank["cut"]), (&json!(4), &json!(14), &json!(1)));
+    let cache = &rerank["cache"];
+    assert_eq!(
+        (&cache["entries"], &cache["on_disk"], &cache["evictions"]),
+        (&json!(5), &json!(false), &json!(0))
+    );
+    assert!(cache["hit_rate"].as_f64().is_some_and(|rate| rate > 0.0 && rate < 1.0), "{cache}");
+
+    let info: Value = server.get("/api/info").body_mut().read_json().unwrap();
+    assert_eq!(info["matcher"], json!({"name": "hash-matcher", "rerank": 128, "deadline_ms": 5000}));
+}
+
+#[test]
 fn bad_searches_say_what_is_wrong() {
     let server = Server::start();
     let cases = [
@@ -78,6 +129,12 @@ fn bad_searches_say_what_is_wrong() {
         (json!({"text": "x", "effort": 0}), 400, "bad_query"),
         (json!({"text": "x".repeat(5000)}), 400, "bad_query"),
         (json!({"like": 1, "mode": "hybrid"}), 400, "bad_query"),
+        (json!({"text": "x", "rerank": 0}), 400, "bad_query"),
+        (json!({"text": "x", "rerank": 1001}), 400, "bad_query"),
+        (json!({"like": 1, "rerank": 3}), 400, "bad_query"),
+        (json!({"text": "x", "deadline_ms": 3}), 400, "bad_query"),
+        (json!({"text": "x", "rerank": true}), 400, "bad_json"),
+        (json!({"text": "x", "rerank": 3, "deadline_ms": -1}), 400, "bad_json"),
         (json!({"like": 99}), 404, "no_such_image"),
         (json!({"text": "x", "filter": "stars:>"}), 400, "bad_filter"),
         (json!({"text": "x", "filter": "colour:red"}), 400, "bad_filter"),

@@ -92,6 +92,24 @@ fn a_person_searches() {
     let complaints = browser.console_errors();
     assert!(complaints.iter().all(|complaint| complaint.contains("/api/search")), "{complaints:?}");
 
+    // Reranked: the probability stands on the tile, the choice in the address, and the status says how many were looked at.
+    browser.open(&server.url("/?q=a+dog+jumps+in+snow"));
+    browser.wait_for("document.querySelectorAll('.tile').length === 5");
+    assert!(browser.eval("document.querySelector('.tile .match').hidden").as_bool().unwrap());
+    browser.click("#rerank");
+    browser.wait_for(
+        "location.search.endsWith('&rerank=1') && document.querySelector('.tile .match')?.hidden === false",
+    );
+    assert_eq!((text(".tile .name"), text(".tile .match")), (json!("snow.bmp"), json!("95 % match")));
+    assert!(text("#status").as_str().unwrap().contains("5 of 5 reranked"));
+    browser.call("/refresh", json!({}));
+    browser.wait_for("document.querySelector('.tile .match')?.hidden === false");
+    assert_eq!(browser.eval("document.querySelector('#rerank').checked"), true);
+    browser.click("#rerank");
+    browser.wait_for("!location.search.includes('rerank') && document.querySelector('.tile .match')?.hidden");
+    let complaints = browser.console_errors();
+    assert!(complaints.is_empty(), "{complaints:?}");
+
     // An image finds itself, and words can be added to it.
     let picture = server.folder.path().join("mine.bmp");
     fs_err::write(&picture, FILES[4].1).unwrap();
@@ -128,4 +146,8 @@ fn a_person_searches() {
     browser.open(&server.url("/?q=BM+people+climbing+rocks"));
     browser.wait_for("document.querySelector('.tile a.gone')?.textContent.includes('gone')");
     browser.wait_for("document.querySelectorAll('.tile img').length === 4");
+
+    // And could not be reranked, which is said.
+    browser.click("#rerank");
+    browser.wait_for("document.querySelector('#warnings li')?.textContent.includes('rocks.bmp')");
 }

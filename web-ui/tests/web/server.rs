@@ -7,10 +7,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use pictor_core::testing::HashEncoder;
-use pictor_core::{Attribute, ContentHash, DecodeError, Encoder, ImageRecord, RasterSize};
-use pictor_query::Engine;
-use pictor_storage::{KindChoice, Store};
+use pictor_core::testing::{HashEncoder, HashMatcher};
+use pictor_core::{Attribute, ContentHash, DecodeError, Encoder, ImageRecord, Matcher, RasterSize};
+use pictor_query::{Engine, Reranker};
+use pictor_storage::{FeatureCache, KindChoice, Store};
 use pictor_web_ui::{ServeError, ServeOptions, Shutdown, serve};
 use serde_json::Value;
 
@@ -46,7 +46,11 @@ impl Server {
         let (ready, wait) = mpsc::channel();
         let thread = thread::spawn({
             let shutdown = shutdown.clone();
-            let options = ServeOptions { addr: ([127, 0, 0, 1], 0).into(), runtime: "nothing at all".into() };
+            let options = ServeOptions {
+                addr: ([127, 0, 0, 1], 0).into(),
+                runtime: "nothing at all".into(),
+                ..Default::default()
+            };
             move || serve(engine, thumbnails, options, |addr| ready.send(addr).unwrap(), &shutdown)
         });
         let addr = wait.recv_timeout(Duration::from_secs(60)).expect("the server starts");
@@ -98,7 +102,7 @@ impl Drop for Server {
     }
 }
 
-/// An engine over an index of [`FILES`], all below `folder`.
+/// An engine over an index of [`FILES`], all below `folder`, with a matcher that counts common words.
 pub fn index(folder: &tempfile::TempDir) -> Arc<Engine> {
     let encoder = Arc::new(HashEncoder::new(32));
     let store = Store::create(&folder.path().join("index"), encoder.spec(), KindChoice::Auto).unwrap();
@@ -121,7 +125,10 @@ pub fn index(folder: &tempfile::TempDir) -> Arc<Engine> {
     }
     writer.commit().unwrap();
     drop(writer);
-    Arc::new(Engine::new(encoder, Arc::new(store)).unwrap())
+    let matcher = Arc::new(HashMatcher::new(32));
+    let cache = FeatureCache::in_memory(matcher.spec().clone(), 1 << 20);
+    let reranker = Reranker::new(matcher).with_cache(cache);
+    Arc::new(Engine::new(encoder, Arc::new(store)).unwrap().with_reranker(reranker))
 }
 
 /// A client for which an error status is an answer.
