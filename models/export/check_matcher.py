@@ -11,7 +11,7 @@ that it does is checked first, since agreement of near-constants proves nothing.
 3. `pictor model verify` replays the golden pairs from JPEG or PNG and text to score, alone and batched.
 
 Fails when a logit or a cosine is off by more than 1e-3, or when two pairs of one text or image that are further apart than that rank in
-another order. Base takes 5 GB and three minutes of two cores, large 12 GB and ten; tract takes most of the time.
+another order. Base takes 5 GB of memory and three minutes of two cores, large 8 GB and six.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--model", default="blip-itm-base", choices=["blip-itm-base", "blip-itm-large"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runtimes", default="onnxruntime,tract", help="with commas")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the model folder here; it is 0.9 GB, and 1.8 GB of large")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the model folder here; 1.3 GB, and 2.2 GB of large")
     args = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory() as scratch:

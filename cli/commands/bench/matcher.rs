@@ -47,9 +47,9 @@ struct Figures {
     precision: String,
     /// Tokens of an image's features, and numbers in each.
     image_tokens: [usize; 2],
-    /// From prepared tensors, one image at a time.
+    /// From prepared tensors, one image at a time, once after the warm-up.
     image_features_per_second: f64,
-    /// One text at a time.
+    /// One text at a time, once.
     text_features_per_second: f64,
     batches: Vec<Pairs>,
     /// The ranking score of every text (row) with every image.
