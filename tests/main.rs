@@ -7,6 +7,7 @@
 //! - `mistakes`: what a user gets wrong, and what the error says
 //! - `exchange`: vectors from elsewhere and to elsewhere; an index that is damaged, verified and repaired
 //! - `reindex`: from one model to another, and back
+//! - `eval`: datasets, reports, baselines, and figures beyond retrieval
 //! - `rerank`: the order of a second model, its cache and its limits
 //! - `crash`: a process killed in the middle of its work
 //! - `models`: models installed from a hub, which `hub_server` plays; and removed, and verified
@@ -22,6 +23,7 @@ mod support;
 mod bench;
 mod crash;
 mod documents;
+mod eval;
 mod exchange;
 mod journey;
 mod layers;

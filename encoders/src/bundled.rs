@@ -15,6 +15,7 @@ pub(crate) const FILES: &[(&str, &[u8])] = files![
     "pictor.json",
     "image.onnx",
     "text.onnx",
+    "matcher.onnx",
     "tokenizer.json",
     "golden.json",
     "golden/alpha.png",

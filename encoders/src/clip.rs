@@ -209,8 +209,14 @@ impl DualEncoder {
         let missing = ModelError::NoPrecision { precision: self.precision };
         let file = self.precision.file(full, variants).ok_or(missing)?;
         let names: Vec<&str> = inputs.iter().map(|input| input.name).collect();
-        let (fixed_batch, tower) =
-            (self.folder.fixed_batch(file, &names)?, self.folder.tower(file, &names, &outputs)?);
+        let towers = &self.manifest;
+        let features = if full == towers.image.file {
+            towers.image.features.as_deref()
+        } else {
+            towers.text.features.as_deref()
+        };
+        let fixed_batch = self.folder.fixed_batch(file, &names)?;
+        let tower = self.folder.tower(file, &names, &outputs, features)?;
         Ok(Graph {
             file: tower,
             fixed_batch,

@@ -112,16 +112,21 @@ impl ModelFolder {
         }
     }
 
-    /// The ONNX file `file`, for a runtime that wants `outputs` from `inputs`: cut down to that tower when it takes more than these.
+    /// The ONNX file `file`, for a runtime that wants `outputs` from `inputs`: cut down to that tower when it takes more than these, or
+    /// also gives what only a matcher has a use for, `features`. ONNX Runtime would compute it with every batch.
     pub(crate) fn tower(
         &self,
         file: &str,
         inputs: &[&str],
         outputs: &[&str],
+        features: Option<&str>,
     ) -> Result<GraphFile, ModelError> {
         let (graph, path) = (self.graph(file)?, self.path(file));
         let facts = GraphFacts::read(&graph, &path)?;
-        if facts.inputs.len() <= inputs.len() {
+        let idle = features.is_some_and(|features| {
+            !outputs.contains(&features) && facts.outputs.iter().any(|port| port.name == features)
+        });
+        if facts.inputs.len() <= inputs.len() && !idle {
             return Ok(graph);
         }
         let bytes = extract(&self.read(file)?, outputs, &path)?;
