@@ -6,7 +6,7 @@ on images it was not made on.
 
 import numpy as np
 
-from rerank import both_ways, candidates, interval, ranks, recalls
+from rerank import both_ways, candidates, change, ranks, recalls
 
 # tried for the ranking: cosine + share x score
 SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3, 1.6)
@@ -49,7 +49,7 @@ def best(rows, texts, images):
 
 
 def choose(cosine, score, owner, k):
-    """(share, report): the share that ships, chosen on everything; the report has the lift when it is chosen on the other half."""
+    """(share, report): the share chosen on everything, which ships; the report has the lift of one chosen on the other half."""
     rows, before = tried(cosine, score, owner, k)
     images = np.arange(cosine.shape[1])
     after = [np.empty_like(x) for x in before]
@@ -59,7 +59,7 @@ def choose(cosine, score, owner, k):
         after[0][here[owner]], after[1][here] = rows[share][0][here[owner]], rows[share][1][here]
     share = best(rows, np.full(len(owner), True), np.full(len(images), True))
     halves = {
-        way: {"after": recalls(new), "lift": float(np.mean(recalls(new)) - np.mean(recalls(old))), "lift_95": interval(old, new, of)}
+        way: change(old, new, of)
         for way, old, new, of in zip(("text_to_image", "image_to_text"), before, after, (owner, images))
     }
     everything = len(images)

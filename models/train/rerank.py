@@ -94,6 +94,12 @@ def interval(before, after, image, seed=0):
     return [float(x) for x in np.percentile(total[draws].sum(1) / rows[draws].sum(1), (2.5, 97.5))]
 
 
+def change(before, after, image):
+    """R@1/5/10 of the ranks before and after, the change of their mean and its interval."""
+    lift = float(np.mean(recalls(after)) - np.mean(recalls(before)))
+    return {"before": recalls(before), "after": recalls(after), "lift": lift, "lift_95": interval(before, after, image)}
+
+
 def both_ways(cosine, second, owner, k):
     """Figures from scores [texts, images] of both stages; `owner` [texts] the image of each text."""
     images = np.arange(cosine.shape[1])
@@ -102,12 +108,7 @@ def both_ways(cosine, second, owner, k):
     for way, turned, image in (("text_to_image", False, owner), ("image_to_text", True, images)):
         scores = (x.T if turned else x for x in (cosine, second, positive))
         before, after = ranks(*scores, k)
-        report[way] = {
-            "before": recalls(before),
-            "after": recalls(after),
-            "lift": float(np.mean(recalls(after)) - np.mean(recalls(before))),
-            "lift_95": interval(before, after, image),
-        }
+        report[way] = change(before, after, image)
     return report
 
 
