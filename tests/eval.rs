@@ -100,7 +100,8 @@ fn a_baseline_is_a_gate() {
     let ranks = past["runs"][0]["text_to_image"]["ranks"].as_array_mut().unwrap();
     ranks.iter_mut().for_each(|rank| *rank = 1.into());
     write(&desk, "past.json", past.to_string().as_bytes());
-    write(&desk, 
+    write(
+        &desk,
         "swapped.csv",
         b"image,caption\nred.png,a green wall\ngreen.png,a blue wall\nblue.png,a red wall\n",
     );
@@ -147,9 +148,12 @@ fn classes_objects_and_edited_captions() {
     let zeroshot = desk.json("eval zeroshot --images photos/classes --prompts plain");
     assert_eq!((&zeroshot["images"], &zeroshot["classes"]), (&2.into(), &2.into()));
     assert!(zeroshot["top1"].is_number() && zeroshot["confusion"].is_array(), "{zeroshot}");
-    desk.run("eval zeroshot --images photos/classes --prompts nonsense").exited(2).complains(&["openai", "siglip"]);
+    desk.run("eval zeroshot --images photos/classes --prompts nonsense")
+        .exited(2)
+        .complains(&["openai", "siglip"]);
 
-    write(&desk, 
+    write(
+        &desk,
         "random.json",
         br#"{"question_id": 1, "image": "red.png", "text": "Is there a wall in the image?", "label": "yes"}
 {"question_id": 2, "image": "blue.png", "text": "Is there a dog in the image?", "label": "no"}
@@ -159,7 +163,8 @@ fn classes_objects_and_edited_captions() {
     assert_eq!(pope["all"]["questions"], 2, "{pope}");
     assert_eq!(pope["matcher"]["name"], "pictor-mini");
 
-    write(&desk, 
+    write(
+        &desk,
         "swap.json",
         br#"{"0": {"filename": "red.png", "caption": "a red wall", "negative_caption": "a blue dog"}}"#,
     );

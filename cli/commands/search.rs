@@ -19,13 +19,17 @@ pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
         "--matcher and --rerank-cache are for reranking; add --rerank, or leave them out"
     );
     let image = args.image.as_deref().map(fs_err::read).transpose()?;
-    let (engine, _) = wiring::engine(
+    let (engine, encoder) = wiring::engine(
         &args.index.index,
         args.model.as_deref(),
         &args.runtime,
         args.decode.options(),
         output,
     )?;
+    if args.deadline.is_some() {
+        // A deadline is for searching, not for loading the model first.
+        encoder.warm_up(usize::from(image.is_some()), 1)?;
+    }
     let engine = match args.rerank {
         Some(_) => reranking(engine, &args, output)?,
         None => engine,
@@ -70,13 +74,8 @@ pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
 /// The engine, with the matcher that the arguments ask for.
 fn reranking(engine: Engine, args: &SearchArgs, output: &Output) -> anyhow::Result<Engine> {
     let own = args.model.as_deref().unwrap_or(&engine.store().spec().name).to_owned();
-    let place = Place {
-        index: &args.index.index,
-        model: &own,
-        decode: args.decode.options(),
-        runtime: &args.runtime,
-    };
-    // A deadline is for reranking, not for loading the model first.
+    let place = Place { index: &args.index.index, model: &own, decode: args.decode.options(), runtime: &args.runtime };
+    // As with the encoder, loaded now when there is a deadline.
     let reranker = reranking::reranker(&args.reranking, &place, args.deadline.is_some(), output)?;
     let Some(reranker) = reranker else {
         bail!(

@@ -144,7 +144,9 @@ fn every_cut_is_an_error() {
 fn samples_that_are_not_whole() {
     let jpg: &[u8] = b"x";
     let huge = vec![b'x'; (1 << 20) + 1];
-    let cases: [(&[(&str, &[u8])], &str); 11] = [
+    /// Members of a shard, and a word of the error.
+    type Case<'a> = (&'a [(&'a str, &'a [u8])], &'a str);
+    let cases: [Case<'_>; 11] = [
         (&[("a.jpg", jpg)], "no .txt"),
         (&[("a.jpg", jpg), ("a.cls", b"1")], "zeroshot"),
         (&[("a.txt", b"x")], "has no image"),
