@@ -74,7 +74,12 @@ pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
 /// The engine, with the matcher that the arguments ask for.
 fn reranking(engine: Engine, args: &SearchArgs, output: &Output) -> anyhow::Result<Engine> {
     let own = args.model.as_deref().unwrap_or(&engine.store().spec().name).to_owned();
-    let place = Place { index: &args.index.index, model: &own, decode: args.decode.options(), runtime: &args.runtime };
+    let place = Place {
+        index: &args.index.index,
+        model: &own,
+        decode: args.decode.options(),
+        runtime: &args.runtime,
+    };
     // As with the encoder, loaded now when there is a deadline.
     let reranker = reranking::reranker(&args.reranking, &place, args.deadline.is_some(), output)?;
     let Some(reranker) = reranker else {

@@ -15,8 +15,11 @@ use crate::report::{Comparison, Direction};
 /// Random exchanges behind a p.
 pub const PERMUTATIONS: usize = 10_000;
 
-/// The run's R@1, R@5 and R@10 against the base's, in points, and its mean rank where both have one. Labels come with the
-/// runs; `direction` is `text_to_image` or `image_to_text`. A p is never below 1 / ([`PERMUTATIONS`] + 1).
+/// The mean of R@1, R@5 and R@10, in one number how much better a ranking is.
+const MEAN_RECALL: &str = "mean R@1,5,10";
+
+/// The run's R@1, R@5, R@10 and the mean of the three against the base's, in points, and its mean rank where both have one. Labels
+/// come with the runs; `direction` is `text_to_image` or `image_to_text`. A p is never below 1 / ([`PERMUTATIONS`] + 1).
 ///
 /// # Errors
 /// [`EvalError::DifferentQueries`] when the numbers of queries differ, or `clusters` are of other queries. That the queries
@@ -45,7 +48,11 @@ pub fn compare(
         let differences: Vec<i64> =
             pairs.map(|(&base, &run)| Some(figure(run)? - figure(base)?)).collect::<Option<_>>()?;
         // Points of percent for a share, ranks for a rank.
-        let unit = if metric == "mean_rank" { 1.0 } else { 100.0 };
+        let unit = match metric {
+            "mean_rank" => 1.0,
+            MEAN_RECALL => 100.0 / 3.0,
+            _ => 100.0,
+        };
         let mean = |sum: i64, queries: usize| unit * sum as f64 / queries as f64;
         let resampled = clusters.resample(|places| {
             mean(places.iter().map(|&place| differences[place as usize]).sum(), places.len())
@@ -65,10 +72,11 @@ pub fn compare(
 
 /// Figures that are means over queries of a whole number, which is a function of the rank alone.
 type OfRank = fn(Option<u32>) -> Option<i64>;
-const FIGURES: [(&str, OfRank); 4] = [
+const FIGURES: [(&str, OfRank); 5] = [
     ("R@1", |rank| Some(hit(rank, 1))),
     ("R@5", |rank| Some(hit(rank, 5))),
     ("R@10", |rank| Some(hit(rank, 10))),
+    (MEAN_RECALL, |rank| Some(hit(rank, 1) + hit(rank, 5) + hit(rank, 10))),
     ("mean_rank", |rank| rank.map(i64::from)),
 ];
 
@@ -129,9 +137,10 @@ mod tests {
         let all = compared(&base, &run, &Clusters::single(50));
         assert_eq!(
             all.iter().map(|c| c.metric.as_str()).collect::<Vec<_>>(),
-            ["R@1", "R@5", "R@10", "mean_rank"]
+            ["R@1", "R@5", "R@10", "mean R@1,5,10", "mean_rank"]
         );
-        assert_eq!((all[0].difference, all[1].difference, all[3].difference), (20.0, 0.0, -0.2));
+        assert_eq!((all[0].difference, all[1].difference, all[4].difference), (20.0, 0.0, -0.2));
+        assert!((all[3].difference - 20.0 / 3.0).abs() < 1e-12, "{}", all[3].difference);
         assert!((all[0].p - 0.00195).abs() < 0.0012, "{}", all[0].p);
         assert!(all[0].interval[0] > 0.0 && all[0].interval[1] < 40.0, "{:?}", all[0].interval);
         assert_eq!((all[1].p, all[1].interval), (1.0, [0.0, 0.0]), "nothing changed");
