@@ -29,7 +29,7 @@ fn colours(desk: &Desk) {
         desk.photo(&format!("{name}.png"), seed as u32);
         captions += &format!("{name}.png,a {name} wall\n{name}.png,\"all {name}, nothing else\"\n");
     }
-    write(&desk, "captions.csv", captions.as_bytes());
+    write(desk, "captions.csv", captions.as_bytes());
 }
 
 const SET: &str = "--images photos --captions captions.csv";
@@ -45,7 +45,7 @@ fn a_report_has_figures_provenance_and_files() {
     assert_eq!(run["text_to_image"]["metrics"]["R@5"], 100.0, "{run}");
     assert_eq!(run["text_to_image"]["ranks"].as_array().unwrap().len(), 6);
     assert!(run["text_to_image"]["intervals"]["R@1"].is_array());
-    assert!(report["protocol"].as_str().unwrap().contains("every caption"), "{}", report["protocol"]);
+    assert!(report["protocol"].as_str().unwrap().contains("Every caption"), "{}", report["protocol"]);
     assert_eq!(report["provenance"]["command"][1], "eval");
 
     let kept: Value = serde_json::from_slice(&fs_err::read(desk.path("out/report.json")).unwrap()).unwrap();
@@ -147,7 +147,7 @@ fn classes_objects_and_edited_captions() {
     }
     let zeroshot = desk.json("eval zeroshot --images photos/classes --prompts plain");
     assert_eq!((&zeroshot["images"], &zeroshot["classes"]), (&2.into(), &2.into()));
-    assert!(zeroshot["top1"].is_number() && zeroshot["confusion"].is_array(), "{zeroshot}");
+    assert!(zeroshot["top-1"].is_number() && zeroshot["confusion"].is_array(), "{zeroshot}");
     desk.run("eval zeroshot --images photos/classes --prompts nonsense")
         .exited(2)
         .complains(&["openai", "siglip"]);

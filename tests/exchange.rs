@@ -136,7 +136,7 @@ fn an_export_imports_to_the_same_index() {
     let other = desk.path("other");
     std::fs::create_dir(&other).unwrap();
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pictor-mini");
-    for file in ["pictor.json", "image.onnx", "text.onnx", "tokenizer.json"] {
+    for file in ["pictor.json", "image.onnx", "text.onnx", "matcher.onnx", "tokenizer.json"] {
         std::fs::copy(bundled.join(file), other.join(file)).unwrap();
     }
     let description = std::fs::read_to_string(other.join("pictor.json")).unwrap();

@@ -149,7 +149,7 @@ fn find(folder: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
 fn copy_bundled_model(to: &std::path::Path) {
     std::fs::create_dir(to).unwrap();
     let bundled = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pictor-mini");
-    for file in ["pictor.json", "image.onnx", "text.onnx", "tokenizer.json"] {
+    for file in ["pictor.json", "image.onnx", "text.onnx", "matcher.onnx", "tokenizer.json"] {
         std::fs::copy(bundled.join(file), to.join(file)).unwrap();
     }
 }

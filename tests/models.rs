@@ -20,7 +20,15 @@ const LARGE: &str = "text.onnx";
 fn repository() -> BTreeMap<String, Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pictor-mini");
     let mut files = BTreeMap::new();
-    for file in ["README.md", "pictor.json", "image.onnx", "text.onnx", "tokenizer.json", "golden.json"] {
+    for file in [
+        "README.md",
+        "pictor.json",
+        "image.onnx",
+        "text.onnx",
+        "matcher.onnx",
+        "tokenizer.json",
+        "golden.json",
+    ] {
         files.insert(file.to_owned(), std::fs::read(folder.join(file)).unwrap());
     }
     for entry in std::fs::read_dir(folder.join("golden")).unwrap() {

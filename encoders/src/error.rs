@@ -42,7 +42,7 @@ pub enum ModelError {
     },
     /// A model was to match images and texts together, and has no head for that.
     #[error(
-        "model '{name}' has no image-text matching head; take a BLIP ITM model, exported by models/export/export.py"
+        "model '{name}' has no matcher (image-text matching head); pictor-mini has one, and models/export makes folders of BLIP ITM"
     )]
     NoMatcher {
         /// The model's name.

@@ -175,7 +175,7 @@ mod tests {
     fn unfinished_rankings_have_no_mean_to_compare() {
         let (base, run) = (of_ranks(&[Some(1), None]), of_ranks(&[None, Some(3)]));
         let all = compare(("a", &base), ("b", &run), "image_to_text", &Clusters::single(2)).unwrap();
-        assert_eq!(all.iter().map(|c| c.difference).collect::<Vec<_>>(), [-50.0, 0.0, 0.0]);
+        assert_eq!(all.iter().map(|c| c.difference).collect::<Vec<_>>(), [-50.0, 0.0, 0.0, -50.0 / 3.0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use pictor_core::{EmbeddingBatch, Encoder, Matcher};
 use pictor_encoders::DualEncoder;
 use pictor_eval::{
@@ -139,6 +139,13 @@ impl Runs<'_> {
         task: &Task,
         through: Option<&ThroughIndex>,
     ) -> anyhow::Result<()> {
+        let summary = provenance::model(encoder);
+        // Said before hours of encoding, not after.
+        ensure!(
+            self.done.iter().all(|run| run.model != summary),
+            "the model {} was given twice; leave one --model out",
+            summary.name
+        );
         let batch = wiring::batch(self.args.batch, encoder);
         let mut stages = Vec::new();
         let texts: Vec<&str> = task.texts.iter().map(String::as_str).collect();
@@ -148,8 +155,7 @@ impl Runs<'_> {
         let image_rows = timed(&mut stages, "encode images", "images", images.len(), || {
             encode::images(encoder, images, batch, self.output)
         })?;
-        let label = self.label(&provenance::model(encoder));
-        let summary = provenance::model(encoder);
+        let label = self.label(&summary);
         let exact = self.exact(label.clone(), summary.clone(), &image_rows, &text_rows, task, stages)?;
         if let Some(through) = through {
             self.through_index(&label, &summary, through, &text_rows, task)?;
@@ -277,9 +283,6 @@ impl Runs<'_> {
         task: &Task,
         stages: Vec<Stage>,
     ) -> anyhow::Result<()> {
-        if self.done.iter().any(|run| run.label == label) {
-            bail!("the model {} was given twice", model.name);
-        }
         let text_to_image = task.text_to_image(&rankings.text_to_image)?;
         let image_to_text = both.then(|| task.image_to_text(&rankings.image_to_text)).transpose()?;
         let failures = task.failures(rankings);

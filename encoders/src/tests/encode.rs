@@ -155,7 +155,7 @@ fn queries_that_come_at_once_get_their_own_vectors() {
 #[test]
 fn precision_decides_the_file_and_8_bit_vectors_are_another_space() {
     let folder = tempfile::tempdir().unwrap();
-    for file in ["image.onnx", "text.onnx", "tokenizer.json"] {
+    for file in ["image.onnx", "text.onnx", "matcher.onnx", "tokenizer.json"] {
         fs_err::copy(bundled_model().join(file), folder.path().join(file)).unwrap();
     }
     let json = fs_err::read(bundled_model().join("pictor.json")).unwrap();

@@ -14,7 +14,7 @@ const TRACT: RuntimeOptions = RuntimeOptions::new(RuntimeChoice::Tract, 1);
 /// A copy of the bundled model as a directory, with its manifest changed and its fingerprint made right again.
 fn copy(change: impl FnOnce(&mut Value)) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for file in [MANIFEST_FILE, "image.onnx", "text.onnx", "tokenizer.json"] {
+    for file in [MANIFEST_FILE, "image.onnx", "text.onnx", "matcher.onnx", "tokenizer.json"] {
         fs_err::copy(bundled_model().join(file), copy.path().join(file)).unwrap();
     }
     rewrite(copy.path(), change);
@@ -52,7 +52,7 @@ fn what_is_not_there_is_named() {
         Err(error @ ModelError::NotFound { .. }) => assert!(error.to_string().contains("PICTOR_MODELS")),
         other => panic!("{other:?}"),
     }
-    for file in ["image.onnx", "text.onnx", "tokenizer.json"] {
+    for file in ["image.onnx", "text.onnx", "matcher.onnx", "tokenizer.json"] {
         let folder = copy(|_| {});
         fs_err::remove_file(folder.path().join(file)).unwrap();
         let error = open(folder.path()).map(|_| ()).unwrap_err();
