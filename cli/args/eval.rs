@@ -113,7 +113,7 @@ pub struct EvalZeroshotArgs {
     #[arg(long, value_name = "DIR|FILE")]
     pub images: PathBuf,
 
-    /// Names of the classes where those of the folders will not do: one a line in the order of the folders, FOLDER<TAB>NAME, or JSON.
+    /// Names of the classes where those of the folders will not do: one a line in the order of the folders, `FOLDER<TAB>NAME`, or JSON.
     #[arg(long, value_name = "FILE")]
     pub class_names: Option<PathBuf>,
 
