@@ -1,6 +1,9 @@
 //! The command line as people type it: parsing only, nothing is opened or decided here.
 
+mod bench;
+mod care;
 mod eval;
+mod model;
 mod rerank;
 
 use std::net::SocketAddr;
@@ -8,12 +11,14 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use pictor_ann::IndexKind;
 use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::{Dtype, KindChoice};
 
+pub use bench::{BenchAnnArgs, BenchCommand, BenchEncodeArgs, BenchMatchArgs};
+pub use care::{CompactArgs, DoctorArgs, ExportArgs, ImportArgs, InspectArgs, VerifyArgs};
 pub use eval::{EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs};
+pub use model::{ModelAddArgs, ModelCommand, ModelListArgs, ModelNameArgs, ModelVerifyArgs};
 pub use rerank::RerankArgs;
 
 /// Search your photographs with words, with an image, or with both.
@@ -397,141 +402,6 @@ pub struct ServeArgs {
     pub runtime: RuntimeArgs,
 }
 
-/// `pictor bench`.
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    /// Images and texts per second of each stage and of the whole, beside the bare runtime on the same images.
-    Encode(BenchEncodeArgs),
-    /// Pairs of a text and an image per second of a matcher, and features of images per second.
-    Match(BenchMatchArgs),
-    /// Recall beside latency, of index kinds over any vectors: build, open, memory, search and filtered search.
-    Ann(BenchAnnArgs),
-}
-
-/// `pictor bench encode`.
-#[derive(Debug, Args)]
-pub struct BenchEncodeArgs {
-    /// A folder of photographs.
-    #[arg(long, value_name = "DIR")]
-    pub photos: PathBuf,
-
-    /// A model by name (bundled or on the search path that `pictor doctor` prints) or by folder.
-    #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MODEL")]
-    pub model: String,
-
-    /// Runtimes to measure, with commas; by default every one that is here.
-    #[arg(long = "runtime", value_name = "RUNTIME", value_delimiter = ',',
-          value_parser = names::<RuntimeChoice>(&["tract", "onnxruntime"]))]
-    pub runtimes: Vec<RuntimeChoice>,
-
-    #[command(flatten)]
-    pub placement: PlacementArgs,
-
-    /// Images the model encodes at a time; by default 32 on a processor and 128 on each GPU.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub batch: Option<u16>,
-
-    /// Photographs to use, the first by name.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
-    pub images: u32,
-
-    /// Rounds; each figure is its best, because whatever else the machine does only slows a round down.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rounds: u32,
-}
-
-/// `pictor bench match`.
-#[derive(Debug, Args)]
-pub struct BenchMatchArgs {
-    /// A folder of photographs.
-    #[arg(long, value_name = "DIR")]
-    pub photos: PathBuf,
-
-    /// A model that has a matcher, by name (bundled or on the search path that `pictor doctor` prints) or by folder.
-    #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MODEL")]
-    pub model: String,
-
-    /// Runtimes to measure, with commas; by default every one that is here.
-    #[arg(long = "runtime", value_name = "RUNTIME", value_delimiter = ',',
-          value_parser = names::<RuntimeChoice>(&["tract", "onnxruntime"]))]
-    pub runtimes: Vec<RuntimeChoice>,
-
-    #[command(flatten)]
-    pub placement: PlacementArgs,
-
-    /// Texts, one a line; by default four captions of usual lengths.
-    #[arg(long, value_name = "FILE")]
-    pub texts: Option<PathBuf>,
-
-    /// Photographs to use, the first by name: the candidates of every text.
-    #[arg(long, value_name = "K", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
-    pub images: u32,
-
-    /// Candidates of a text to score at a time, with commas; every number is measured.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "4", "16"],
-          value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub batches: Vec<u16>,
-
-    /// Rounds; each figure is its best, because whatever else the machine does only slows a round down.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rounds: u32,
-}
-
-/// `pictor bench ann`.
-#[derive(Debug, Args)]
-pub struct BenchAnnArgs {
-    /// The vectors to search: a NumPy file of shape (rows, dim), float16 or float32, rows of L2 norm 1.
-    #[arg(long, value_name = "FILE.npy")]
-    pub base: PathBuf,
-
-    /// The queries, in the same form and of the same dimension.
-    #[arg(long, value_name = "FILE.npy")]
-    pub queries: PathBuf,
-
-    /// Index kinds to measure, as `pictor index --index-kind` takes them.
-    #[arg(long, value_name = "KIND", num_args = 1.., default_values = ["flat", "hnsw"])]
-    pub kinds: Vec<IndexKind>,
-
-    /// Numbers of results to ask for, with commas. Filtered search is measured at the first.
-    #[arg(short, value_name = "K", value_delimiter = ',', default_values = ["10", "100"],
-          value_parser = clap::value_parser!(u32).range(1..))]
-    pub k: Vec<u32>,
-
-    /// Search efforts to measure, with commas, beside each kind's default.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["16", "32", "64", "128", "256", "512"],
-          value_parser = clap::value_parser!(u32).range(1..))]
-    pub efforts: Vec<u32>,
-
-    /// Numbers of threads that search at once, with commas; by default one, and one for each core.
-    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Vec<u16>,
-
-    /// Queries to use, the first of the file.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub queries_limit: u32,
-
-    /// Queries to use for filtered search; 0 leaves it out.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub filter_queries: u32,
-
-    /// Rounds; each timing is that of the fastest, because whatever else the machine does only slows a round down.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rounds: u32,
-
-    /// Exact scores of the queries' nearest rows, to hold against: read when the file exists, else computed and written there.
-    #[arg(long, value_name = "FILE.npy")]
-    pub truth: Option<PathBuf>,
-
-    /// Folder for vectors and indexes, on the disk to be measured; they are removed at the end. By default the system's temporary
-    /// folder.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-
-    /// Measure only how the one kind's index in this folder opens, in this process: how the command measures a fresh one.
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub open_only: Option<PathBuf>,
-}
-
 /// `pictor embed`.
 #[derive(Debug, Subcommand)]
 pub enum EmbedCommand {
@@ -583,172 +453,4 @@ pub struct EmbedTarget {
     /// Images or texts the model encodes at a time; by default 32 on a processor and 128 on each GPU.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: Option<u16>,
-}
-
-/// `pictor compact`.
-#[derive(Debug, Args)]
-pub struct CompactArgs {
-    #[command(flatten)]
-    pub index: IndexDir,
-}
-
-/// `pictor import`.
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// A folder with img_emb/img_emb_0.npy … and metadata/metadata_0.parquet … (or all of them side by side), or one .npy file:
-    /// float16, float32 or float64, one row an image. Rows that are not of length 1 are divided by it.
-    ///
-    /// Of the metadata, image_path (else url, else key) says where an image is, caption is its caption, width and height are its
-    /// size, and every other column of single values is an attribute of its name.
-    #[arg(value_name = "SOURCE")]
-    pub source: PathBuf,
-
-    #[command(flatten)]
-    pub index: IndexDir,
-
-    /// The model that made the vectors, by name or by folder; it is what the index will be searched with. An index that is
-    /// there already has one.
-    #[arg(long, value_name = "NAME|DIR", env = "PICTOR_MODEL")]
-    pub model: Option<String>,
-
-    /// The precision at which the model made them: 8-bit vectors are compared with 8-bit ones only.
-    #[arg(long, default_value_t = Precision::Fp32, value_parser = names::<Precision>(&["fp32", "fp16", "int8"]))]
-    pub precision: Precision,
-
-    #[command(flatten)]
-    pub layout: LayoutArgs,
-
-    /// Look for no metadata: an image is named after the file and row of its vector.
-    #[arg(long)]
-    pub no_metadata: bool,
-
-    /// Images between two commits: what an interruption can cost, and what is held in memory.
-    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub commit_every: u32,
-
-    /// Exit with code 3 when a row was skipped.
-    #[arg(long)]
-    pub strict: bool,
-}
-
-/// `pictor export`.
-#[derive(Debug, Args)]
-pub struct ExportArgs {
-    #[command(flatten)]
-    pub index: IndexDir,
-
-    /// The folder to make. It is there when all of it is.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-
-    /// How the components of vectors are written. clip-retrieval's own files are f16.
-    #[arg(long, default_value_t = Dtype::F16, value_parser = names::<Dtype>(&["f16", "f32"]))]
-    pub dtype: Dtype,
-
-    /// Images of one pair of files.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rows_per_file: u32,
-}
-
-/// `pictor inspect`.
-#[derive(Debug, Args)]
-pub struct InspectArgs {
-    #[command(flatten)]
-    pub index: IndexDir,
-
-    /// List every skipped file with its reason.
-    #[arg(long)]
-    pub skipped: bool,
-
-    /// List what filters can compare: attributes, what they hold, and how many images have each.
-    #[arg(long)]
-    pub attributes: bool,
-
-    /// List images whose files had equal bytes when they were indexed.
-    #[arg(long)]
-    pub duplicates: bool,
-}
-
-/// `pictor verify` and `pictor repair`.
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    #[command(flatten)]
-    pub index: IndexDir,
-}
-
-/// `pictor doctor`.
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    #[command(flatten)]
-    pub model: ModelArgs,
-}
-
-/// `pictor model`.
-#[derive(Debug, Subcommand)]
-pub enum ModelCommand {
-    /// Models on this machine, then models of the hub that are known to work, best first.
-    List(ModelListArgs),
-    /// Install a model from a hub, a folder or an archive.
-    ///
-    /// Honours HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE. An interrupted download goes on when the same
-    /// command is run again. The model goes into the first directory of the model search path that can be written to
-    /// (`pictor doctor` prints it; PICTOR_MODELS sets it).
-    Add(ModelAddArgs),
-    /// Show what a model is: dimension, preprocessing, files, licence, origin, fingerprint.
-    Show(ModelNameArgs),
-    /// Check that a model's vectors on this machine are the reference's: replays its golden values.
-    ///
-    /// On every runtime there is, unless --runtime names one. Exit code 2 when something differs by more than it may.
-    Verify(ModelVerifyArgs),
-    /// Delete an installed model.
-    Remove(ModelNameArgs),
-}
-
-/// `pictor model list`.
-#[derive(Debug, Args)]
-pub struct ModelListArgs {
-    /// Leave out the models that are not on this machine.
-    #[arg(long)]
-    pub installed: bool,
-}
-
-/// `pictor model add`.
-#[derive(Debug, Args)]
-pub struct ModelAddArgs {
-    /// A hub id such as Xenova/clip-vit-base-patch32 or immich-app/ViT-B-32__openai@main, the address of a hub page, a folder,
-    /// or the http(s) address of a .tar, .tar.gz or .tgz (checked when it ends in #sha256=HEX).
-    #[arg(value_name = "ID[@REVISION]|DIR|URL")]
-    pub source: String,
-
-    /// Name to install it under; the id with `--` for `/` unless given.
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-
-    /// Which of a repository's graphs to fetch, several separated by commas. (A pictor.json comes with its full graphs always.)
-    #[arg(long, value_name = "P", value_delimiter = ',', default_value = "fp32",
-          value_parser = names::<Precision>(&["fp32", "fp16", "int8"]))]
-    pub precision: Vec<Precision>,
-
-    /// Replace an installed model of the same name, in one step once the new one is whole.
-    #[arg(long)]
-    pub force: bool,
-}
-
-/// A model by name.
-#[derive(Debug, Args)]
-pub struct ModelNameArgs {
-    /// The model's name, the hub id it came from, or its folder.
-    #[arg(value_name = "NAME")]
-    pub name: String,
-}
-
-/// `pictor model verify`.
-#[derive(Debug, Args)]
-pub struct ModelVerifyArgs {
-    /// The model's name, the hub id it came from, or its folder.
-    #[arg(value_name = "NAME", default_value = "pictor-mini", env = "PICTOR_MODEL")]
-    pub name: String,
-
-    #[command(flatten)]
-    pub runtime: RuntimeArgs,
 }

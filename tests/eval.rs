@@ -1,22 +1,8 @@
 //! `pictor eval` as a researcher uses it: datasets on disk, reports, baselines, reranking.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 
-use crate::support::Desk;
-
-/// A folder of research data beside the checkout; a run without it says so.
-fn shared(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("PICTOR_SHARED").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
-    let path = folder.join("data").join(name);
-    if !path.exists() {
-        eprintln!("NOT RUN: {} is absent (set PICTOR_SHARED)", path.display());
-        return None;
-    }
-    Some(path)
-}
+use crate::support::{Desk, shared};
 
 fn write(desk: &Desk, name: &str, bytes: &[u8]) {
     fs_err::write(desk.path(name), bytes).unwrap();

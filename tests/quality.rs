@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::support::{Desk, names};
+use crate::support::{Desk, names, shared};
 
 /// The photographs that `make test` fetches; a run without them says so.
 fn sample_photos() -> Option<PathBuf> {
@@ -11,18 +11,6 @@ fn sample_photos() -> Option<PathBuf> {
         eprintln!("NOT RUN: PICTOR_SAMPLE_PHOTOS names no folder; `make test` fetches one");
     }
     folder
-}
-
-/// A folder of research data beside the checkout; a run without it says so.
-fn shared(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("PICTOR_SHARED").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"));
-    let path = folder.join("data").join(name);
-    if !path.exists() {
-        eprintln!("NOT RUN: {} is absent (set PICTOR_SHARED)", path.display());
-        return None;
-    }
-    Some(path)
 }
 
 #[test]

@@ -122,3 +122,15 @@ pub fn names(answer: &Value) -> Vec<String> {
     let name = |hit: &Value| Path::new(hit["uri"].as_str().expect("uri")).file_name().map(OsStr::to_owned);
     hits.iter().filter_map(name).map(|n| n.to_string_lossy().into_owned()).collect()
 }
+
+/// A folder of research data beside the checkout; a run without it says so.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("PICTOR_SHARED").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"));
+    let path = folder.join("data").join(name);
+    if !path.exists() {
+        eprintln!("NOT RUN: {} is absent (set PICTOR_SHARED)", path.display());
+        return None;
+    }
+    Some(path)
+}
