@@ -99,7 +99,9 @@ fn cache(
     }
     match FeatureCache::open(&place.index.join("features"), spec.clone(), budget) {
         Err(
-            error @ (StorageError::FeatureCacheBusy { .. } | StorageError::FeatureCacheNotWritable { .. }),
+            error @ (StorageError::FeatureCacheBusy { .. }
+            | StorageError::FeatureCacheNotWritable { .. }
+            | StorageError::FeatureCache { .. }),
         ) => {
             output.note(format_args!("{error}; features are kept in memory for now"));
             Ok(Some(FeatureCache::in_memory(spec, budget.min(IN_MEMORY))))

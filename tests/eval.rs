@@ -31,7 +31,11 @@ fn a_report_has_figures_provenance_and_files() {
     assert_eq!(run["text_to_image"]["metrics"]["R@5"], 100.0, "{run}");
     assert_eq!(run["text_to_image"]["ranks"].as_array().unwrap().len(), 6);
     assert!(run["text_to_image"]["intervals"]["R@1"].is_array());
-    assert!(report["protocol"].as_str().unwrap().contains("Every caption"), "{}", report["protocol"]);
+    assert!(
+        report["protocol"].as_str().unwrap().contains("Every caption and every image is ranked"),
+        "{}",
+        report["protocol"]
+    );
     assert_eq!(report["provenance"]["command"][1], "eval");
 
     let kept: Value = serde_json::from_slice(&fs_err::read(desk.path("out/report.json")).unwrap()).unwrap();
@@ -103,6 +107,14 @@ fn a_baseline_is_a_gate() {
     // All three captions must be lost for three queries to be beyond noise.
     let expected = if were.iter().all(|rank| rank != 1) { 1 } else { 0 };
     desk.run(&format!("{swapped} --baseline past.json")).exited(expected);
+    desk.run(&format!("{swapped} --baseline past.json --tolerance 100")).exited(0);
+    desk.run(&format!("{swapped} --baseline past.json --tolerance -1")).exited(2);
+    // A report must not take the place of what it is held against, and a run must not go missing in silence.
+    desk.run(&format!("{swapped} --baseline swapped/report.json --report swapped"))
+        .exited(2)
+        .complains(&["overwrite the baseline"]);
+    desk.json(&format!("{swapped} --rerank 2 --report both"));
+    desk.run(&format!("{swapped} --baseline both/report.json")).exited(1);
 }
 
 #[test]
@@ -163,6 +175,9 @@ fn what_cannot_be_evaluated_says_what_to_do() {
     let desk = Desk::empty();
     colours(&desk);
     desk.run("eval retrieval").exited(2).complains(&["--captions"]);
+    desk.run(&format!("eval retrieval {SET} --model pictor-mini --model nowhere"))
+        .exited(2)
+        .complains(&["nowhere"]);
     desk.run(&format!("eval retrieval {SET} --rerank 5 --matcher nowhere")).exited(2).complains(&["nowhere"]);
     desk.run(&format!("eval retrieval {SET} --model pictor-mini --model pictor-mini"))
         .exited(2)

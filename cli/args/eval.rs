@@ -44,7 +44,7 @@ pub struct EvalRetrievalArgs {
     pub relevance: Option<PathBuf>,
 
     /// Rank embeddings instead of photographs: a .npy of f16, f32 or f64, one row an image; equal rows one after another are one
-    /// image.
+    /// image. No model is run.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["captions", "images", "rerank", "through_index"],
           requires = "text_embeddings")]
     pub image_embeddings: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub struct EvalRetrievalArgs {
     pub texts_per_image: Option<usize>,
 
     /// Rank through this index too, beside exact search: what its kind and its precision cost in R@K. Every image of the index
-    /// competes.
+    /// competes, so index the dataset alone for its kind's cost alone.
     #[arg(long, value_name = "DIR")]
     pub through_index: Option<PathBuf>,
 
@@ -76,7 +76,7 @@ pub struct EvalRetrievalArgs {
     pub filter: Option<String>,
 
     /// Rerank the first R of each query with a matcher (k_test: 256 for COCO and 128 for Flickr30k in BLIP's evaluation), and show both.
-    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rerank: Option<u32>,
 
     /// The matcher; each model's own unless it is named.
@@ -101,9 +101,14 @@ pub struct EvalRetrievalArgs {
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
 
-    /// Compare with an earlier report.json of the same data; exit code 1 when a figure fell beyond noise.
+    /// Compare with an earlier report.json of the same data; exit code 1 when R@1, R@5 or R@10 of a run fell beyond noise, or a run of
+    /// the baseline was not made.
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
+
+    /// Points that a figure may fall below the baseline, beyond noise, without failing.
+    #[arg(long, value_name = "POINTS", default_value_t = 0.0, requires = "baseline")]
+    pub tolerance: f64,
 }
 
 /// `pictor eval zeroshot`.

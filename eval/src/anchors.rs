@@ -93,6 +93,10 @@ pub fn dataset_of(dataset: &DatasetSummary) -> Option<&'static str> {
         let paths = dataset.sources.values().chain([&dataset.name]);
         paths.into_iter().any(|text| text.to_lowercase().contains(word))
     };
+    // Other positives, other figures.
+    if dataset.relevance != "captions" {
+        return None;
+    }
     match (dataset.images, dataset.captions) {
         (5_000, 25_000..=25_010) if says("coco") => Some(COCO),
         (1_000, 5_000) if says("flickr30k") || says("f30k") => Some(FLICKR30K),
@@ -198,6 +202,11 @@ fn row(name: String, anchor: &Anchor) -> Vec<String> {
     };
     row.extend([anchor.note.as_deref().unwrap_or(setting).into(), anchor.source.clone()]);
     row
+}
+
+/// Whether a run ranked images of an index beside those of the dataset, which makes every figure harder.
+pub(crate) fn has_further_images(run: &Run, of_dataset: usize) -> bool {
+    matches!(run.ranking, Ranking::Index { images, .. } if images > of_dataset)
 }
 
 /// A run of ours as a row among anchors, which are of the `same_data` or are not.

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Comparison, REPORT_FORMAT, RetrievalReport};
+use crate::report::{Comparison, DatasetSummary, REPORT_FORMAT, RetrievalReport};
 use crate::table::{Kind, Table};
 use crate::{Clusters, EvalError, words};
 
@@ -34,9 +34,9 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether nothing has dropped.
+    /// Whether all of the baseline could be compared, and nothing has dropped: a gate that a run can be left out of is none.
     pub fn passed(&self) -> bool {
-        self.dropped.is_empty()
+        self.dropped.is_empty() && self.missing.is_empty()
     }
 }
 
@@ -59,6 +59,30 @@ pub fn read_report(path: &Path) -> Result<RetrievalReport, EvalError> {
     serde_json::from_slice(&json).map_err(no_report)
 }
 
+/// Fails unless a baseline is of the data and the protocol of a report to come: what can be known before the work is done.
+///
+/// # Errors
+/// [`EvalError`] when data or protocol differ.
+pub fn check_baseline(
+    baseline: &RetrievalReport,
+    dataset: &DatasetSummary,
+    protocol: &str,
+) -> Result<(), EvalError> {
+    if baseline.dataset.hash != dataset.hash {
+        return Err(EvalError::BaselineData {
+            expected: format!("{} ({})", baseline.dataset.name, baseline.dataset.hash),
+            received: format!("{} ({})", dataset.name, dataset.hash),
+        });
+    }
+    if baseline.protocol != protocol {
+        return Err(EvalError::BaselineProtocol {
+            expected: baseline.protocol.clone(),
+            received: protocol.into(),
+        });
+    }
+    Ok(())
+}
+
 /// Compares each run and direction that both reports have. `tolerance` is in points, from 0 up: 0 fails every drop beyond noise. The
 /// clusters are those of the texts' and of the images' queries.
 ///
@@ -70,18 +94,7 @@ pub fn hold_against(
     tolerance: f64,
     [texts, images]: [&Clusters; 2],
 ) -> Result<Verdict, EvalError> {
-    if baseline.dataset.hash != report.dataset.hash {
-        return Err(EvalError::BaselineData {
-            expected: format!("{} ({})", baseline.dataset.name, baseline.dataset.hash),
-            received: format!("{} ({})", report.dataset.name, report.dataset.hash),
-        });
-    }
-    if baseline.protocol != report.protocol {
-        return Err(EvalError::BaselineProtocol {
-            expected: baseline.protocol.clone(),
-            received: report.protocol.clone(),
-        });
-    }
+    check_baseline(baseline, &report.dataset, &report.protocol)?;
     let (mut comparisons, mut missing, mut common) = (Vec::new(), Vec::new(), false);
     for base in &baseline.runs {
         let Some(run) = report.runs.iter().find(|run| run.label == base.label) else {
@@ -146,7 +159,7 @@ impl fmt::Display for Verdict {
         }
         writeln!(f, "against the baseline, of the same queries:\n{table}")?;
         if !self.missing.is_empty() {
-            writeln!(f, "in the baseline only, not compared: {}", self.missing.join("; "))?;
+            writeln!(f, "MISSING, in the baseline only and not compared: {}", self.missing.join("; "))?;
         }
         match self.dropped.len() {
             0 => write!(f, "no R@K has dropped beyond noise"),

@@ -223,9 +223,7 @@ pub enum EvalError {
         columns: usize,
     },
     /// A ranking is too short for what is asked of it.
-    #[error(
-        "the ranking of query {query} has {received} items, {expected} are needed; search with k ≥ {expected}"
-    )]
+    #[error("the ranking of query {query} has {received} items, {expected} are needed; keep more of it")]
     ShortRanking {
         /// Index of the query.
         query: usize,

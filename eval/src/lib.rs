@@ -37,7 +37,7 @@ mod table;
 mod tile;
 mod words;
 
-pub use baseline::{Verdict, hold_against, read_report};
+pub use baseline::{Verdict, check_baseline, hold_against, read_report};
 pub use bootstrap::{Clusters, RESAMPLES};
 pub use compare::{PERMUTATIONS, compare};
 pub use dataset::{Caption, Dataset, DatasetOptions, ImageRef, Positives, cxc, eccv_caption};

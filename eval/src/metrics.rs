@@ -11,8 +11,8 @@ use crate::report::{Direction, Metrics};
 /// How every figure here is defined; part of each report, because figures of different definitions look alike.
 pub const PROTOCOL: &str = "R@K: percent of queries with at least one positive among the first K (CLIP_benchmark, \
 zeroshot_retrieval.py: recall_at_k > 0). Rank: place of the best positive, from 1. mAP@R and R-precision: over the first R \
-results, R = number of the query's positives (Musgrave et al. 2020, section 3.2). Every caption of every image is a query and is \
-ranked, without a prompt; images that nothing describes are ranked for every text, and are no queries. Items of equal \
+results, R = number of the query's positives (Musgrave et al. 2020, section 3.2). Every caption and every image is \
+ranked, without a prompt; those with a positive are the queries. Items of equal \
 score rank in dataset order. Intervals: 95 % percentile bootstrap, 2,000 resamples of images with all their captions.";
 
 /// The figures of one direction, with intervals from resampling `clusters` ([`Clusters::new`] of the same `ranked`). Without

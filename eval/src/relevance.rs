@@ -61,6 +61,12 @@ impl Relevance {
         self.texts_of_image.get(image)
     }
 
+    /// The longest list of positives, of either side: how much of a ranking mAP@R asks for.
+    pub fn most_positives(&self) -> usize {
+        let longest = |lists: &Lists| lists.starts.windows(2).map(|ends| ends[1] - ends[0]).max();
+        longest(&self.images_of_text).max(longest(&self.texts_of_image)).unwrap_or(0)
+    }
+
     /// Number of texts, with and without positives.
     pub fn texts(&self) -> usize {
         self.images_of_text.len()
@@ -149,6 +155,7 @@ mod tests {
         assert!(relevance.texts_of_image(1).is_empty() && relevance.texts_of_image(99).is_empty());
         assert_eq!((relevance.texts(), relevance.images()), (3, 4));
         assert_eq!((relevance.text_queries(), relevance.image_queries()), (3, 2));
+        assert_eq!(relevance.most_positives(), 2);
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn a_stage_that_does_not_fit_is_an_error() {
     let texts = |image: u32| relevance.texts_of_image(image);
     let scores = |n: usize| move |_: u32, _: &[u32]| Ok::<_, EvalError>(vec![0.0; n]);
     let error = pictor_eval::rerank(&kept, 8, texts, scores(8)).unwrap_err().to_string();
-    assert_eq!(error, "the ranking of query 0 has 7 items, 8 are needed; search with k ≥ 8");
+    assert_eq!(error, "the ranking of query 0 has 7 items, 8 are needed; keep more of it");
     let error = pictor_eval::rerank(&kept, 5, texts, scores(4)).unwrap_err().to_string();
     assert_eq!(error, "4 scores for the 5 candidates of query 0; a matcher gives one for each pair");
     let failing = |_: u32, _: &[u32]| Err(EvalError::Nothing { images: 0, captions: 0 });

@@ -146,7 +146,7 @@ fn what_does_not_fit_is_an_error() {
     };
     let short = vec![vec![Candidate { item: 0, score: 1.0 }; 9]; 2];
     let lists = |complete| pictor_eval::from_lists(&short, |t| relevance.images_of_text(t), complete);
-    assert_eq!(error(lists(false)), "the ranking of query 0 has 9 items, 10 are needed; search with k ≥ 10");
+    assert_eq!(error(lists(false)), "the ranking of query 0 has 9 items, 10 are needed; keep more of it");
     assert!(lists(true).is_ok(), "two images rank in a short list");
     let matrix = pictor_eval::from_scores(&[1.0; 5], &relevance, 2).map(|r| r.text_to_image);
     assert!(error(matrix).starts_with("5 scores are not a matrix of 2 × 2"));

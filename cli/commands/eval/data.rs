@@ -1,6 +1,6 @@
 //! What `pictor eval retrieval` ranks: photographs with captions, or embeddings from files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -21,6 +21,7 @@ pub struct Data {
     pub hash: String,
     /// Where positives come from.
     pub relevance: String,
+    pub images_without_captions: usize,
 }
 
 pub enum Kind {
@@ -54,13 +55,21 @@ impl Data {
 
     fn of_dataset(dataset: Dataset, positives: Option<Positives>) -> anyhow::Result<Self> {
         let image_of_text = dataset.image_of_text();
+        let described: HashSet<usize> = image_of_text.iter().copied().collect();
+        let images_without_captions = dataset.images.len() - described.len();
         let mut hash = dataset.hash();
         let (relevance, source) = match positives {
             None => (Relevance::from_captions(&image_of_text, dataset.images.len())?, "captions".to_owned()),
             Some(positives) => {
                 let lists = [&positives.images_of_text, &positives.texts_of_image];
                 hash = blake3::hash(format!("{hash} {lists:?}").as_bytes()).to_hex().to_string();
-                (Relevance::new(positives.images_of_text, positives.texts_of_image)?, positives.source)
+                let source = match positives.outside {
+                    0 => positives.source,
+                    outside => {
+                        format!("{} ({outside} judged pairs are outside of the set)", positives.source)
+                    }
+                };
+                (Relevance::new(positives.images_of_text, positives.texts_of_image)?, source)
             }
         };
         let task = Task::new(
@@ -71,7 +80,8 @@ impl Data {
         );
         let sources = dataset.sources.iter().map(|(role, path)| (role.clone(), path.display().to_string()));
         let (name, sources) = (dataset.name.clone(), sources.collect());
-        Ok(Self { kind: Kind::Photographs(dataset), task, name, sources, hash, relevance: source })
+        let kind = Kind::Photographs(dataset);
+        Ok(Self { kind, task, name, sources, hash, relevance: source, images_without_captions })
     }
 
     fn embeddings(images: &Path, texts: &Path, args: &EvalRetrievalArgs) -> anyhow::Result<Self> {
@@ -89,14 +99,11 @@ impl Data {
         let paired = pictor_eval::pair_rows(dim, image_rows, texts_read, pairing)?;
         let (image_batch, text_batch) =
             (unit(dim, paired.images, images)?, unit(text_dim, text_rows, texts)?);
-        let mut hasher = blake3::Hasher::new();
-        for numbers in [image_batch.as_slice(), text_batch.as_slice()] {
-            numbers.iter().for_each(|number| {
-                hasher.update(&number.to_le_bytes());
-            });
-        }
-        hasher.update(format!("{:?}", paired.image_of_text).as_bytes());
+        // Not the numbers: another model's embeddings of the same pairs are what a baseline is held against.
+        let pairs = format!("embeddings of {} images {:?}", image_batch.len(), paired.image_of_text);
+        let hash = blake3::hash(pairs.as_bytes()).to_hex().to_string();
         let relevance = Relevance::from_captions(&paired.image_of_text, image_batch.len())?;
+        let images_without_captions = image_batch.len() - relevance.image_queries();
         let task = Task::new(Vec::new(), Vec::new(), paired.image_of_text, relevance);
         let role = |role: &str, path: &Path| (role.to_owned(), path.display().to_string());
         let mut sources: BTreeMap<_, _> = [role("images", images), role("texts", texts)].into();
@@ -107,8 +114,9 @@ impl Data {
             task,
             name,
             sources,
-            hash: hasher.finalize().to_hex().to_string(),
+            hash,
             relevance: "captions".into(),
+            images_without_captions,
         })
     }
 

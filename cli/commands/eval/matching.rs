@@ -11,8 +11,8 @@ use super::encode;
 /// Images whose features are in memory together: enough for the cores to decode side by side, and with BLIP's 1.8 MB (f32) of an
 /// image little.
 const IMAGES: usize = 16;
-/// Pairs of one batch of the model.
-const PAIRS: usize = 64;
+/// Pairs of one batch of the model: as many as a search reranks at once (`query/src/rerank.rs`).
+const PAIRS: usize = 16;
 /// Texts of one batch of the text tower.
 const TEXTS: usize = 64;
 
@@ -34,7 +34,9 @@ pub fn score(
         let used: Vec<usize> = (0..images.len()).filter(|&i| !wanted[i].is_empty()).collect();
         let chosen: Vec<ImageRef> = used.iter().map(|&i| images[i].clone()).collect();
         let prepared = encode::prepare(&chosen, |bytes| matcher.prepare_image(bytes))?;
-        let encoded = matcher.encode_images(&prepared)?;
+        let mut encoded = matcher.encode_images(&prepared)?;
+        // As a search has them, so that what is evaluated is what is served.
+        encoded.iter_mut().for_each(pictor_storage::round_features);
         let mut of_images = encoded.iter();
         for texts in wanted {
             if texts.is_empty() {

@@ -4,6 +4,7 @@ mod data;
 mod encode;
 mod hard_negatives;
 mod matching;
+mod models;
 mod pope;
 mod provenance;
 mod ranking;

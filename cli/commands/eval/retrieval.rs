@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use pictor_core::{EmbeddingBatch, Encoder, Matcher};
-use pictor_encoders::DualEncoder;
+use pictor_encoders::{DualEncoder, ImageTextMatcher};
 use pictor_eval::{
     Comparison, DatasetSummary, ImageRef, ModelSummary, Ranking, Rankings, RetrievalReport, Run, Stage,
 };
 
 use super::data::{Data, Kind};
+use super::models::{Opened, open_models};
 use super::ranking::{self, Task};
 use super::through_index::ThroughIndex;
 use super::{encode, provenance, written};
@@ -29,18 +30,31 @@ pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> 
     let baseline = args.baseline.as_deref().map(pictor_eval::read_report).transpose()?;
     if let Some(folder) = &args.report {
         fs_err::create_dir_all(folder)?;
+        written::spare(folder, args.baseline.as_deref())?;
     }
+    ensure!(
+        args.tolerance >= 0.0 && args.tolerance.is_finite(),
+        "--tolerance is {}, expected points from 0 up",
+        args.tolerance
+    );
     ensure!(
         args.through_index.is_none() || args.model.len() == 1,
         "an index has the vectors of one model: give one --model with --through-index"
     );
     let mut data = Data::read(&args)?;
+    // A filter leaves part of the data, which is another set.
+    if let (Some(baseline), None) = (&baseline, &args.filter) {
+        pictor_eval::check_baseline(baseline, &summary(&data), pictor_eval::PROTOCOL)?;
+    }
+    let models = match &data.kind {
+        Kind::Embeddings { .. } => Vec::new(),
+        Kind::Photographs(_) => open_models(&args, output)?,
+    };
     let mut runs = Runs { args: &args, output, done: Vec::new(), comparisons: Vec::new() };
     if let Kind::Embeddings { images, texts } = &data.kind {
         runs.of_embeddings(images, texts, &data.task)?;
     } else {
-        for model in &args.model {
-            let encoder = wiring::encoder_named(model, &args.runtime, args.decode.options(), output)?;
+        for Opened { encoder, matcher } in models {
             let through = match (&args.through_index, &data.kind) {
                 (Some(index), Kind::Photographs(dataset)) => {
                     Some(ThroughIndex::open(index, dataset, encoder.spec(), args.filter.as_deref())?)
@@ -51,7 +65,7 @@ pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> 
                 data = data.keep_images(&through.kept())?;
             }
             let Kind::Photographs(dataset) = &data.kind else { continue };
-            runs.of_model(model, &encoder, &dataset.images, &data.task, through.as_ref())?;
+            runs.of_model(&encoder, matcher.as_deref(), &dataset.images, &data.task, through.as_ref())?;
         }
     }
     runs.compare_models(&data.task)?;
@@ -64,19 +78,19 @@ pub fn run(args: EvalRetrievalArgs, output: &Output) -> anyhow::Result<Outcome> 
         runs: done,
         comparisons,
     };
+    if let Some(folder) = &args.report {
+        written::write(folder, &report, &data.images_by_name())?;
+        output.note(format_args!("report.json, report.md and report.html in {}", folder.display()));
+    }
     let verdict = match &baseline {
         None => None,
         Some(baseline) => Some(pictor_eval::hold_against(
             baseline,
             &report,
-            0.0,
+            args.tolerance,
             [&data.task.text_clusters, &data.task.image_clusters],
         )?),
     };
-    if let Some(folder) = &args.report {
-        written::write(folder, &report, &data.images_by_name())?;
-        output.note(format_args!("report.json, report.md and report.html in {}", folder.display()));
-    }
     let said = written::Said { report: &report, baseline: verdict.as_ref() };
     output.result(&said, |said| said.text())?;
     Ok(match &verdict {
@@ -93,7 +107,7 @@ fn summary(data: &Data) -> DatasetSummary {
         hash: data.hash.clone(),
         images: relevance.images(),
         captions: relevance.texts(),
-        images_without_captions: relevance.images() - relevance.image_queries(),
+        images_without_captions: data.images_without_captions,
         relevance: data.relevance.clone(),
     }
 }
@@ -107,9 +121,10 @@ struct Runs<'a> {
 }
 
 impl Runs<'_> {
-    /// How much of each ranking later stages ask for.
-    fn keep(&self) -> usize {
-        self.args.rerank.map_or(KEEP, |r| KEEP.max(r as usize))
+    /// How much of each ranking later stages and figures ask for.
+    fn keep(&self, task: &Task) -> usize {
+        let k_test = self.args.rerank.map_or(0, |r| r as usize);
+        KEEP.max(k_test).max(task.relevance.most_positives())
     }
 
     /// One run, of vectors that are there already.
@@ -133,19 +148,13 @@ impl Runs<'_> {
     /// Exact search over a model's fresh vectors, then through the index, then reranked, as was asked for.
     fn of_model(
         &mut self,
-        model: &str,
         encoder: &DualEncoder,
+        matcher: Option<&ImageTextMatcher>,
         images: &[ImageRef],
         task: &Task,
         through: Option<&ThroughIndex>,
     ) -> anyhow::Result<()> {
         let summary = provenance::model(encoder);
-        // Said before hours of encoding, not after.
-        ensure!(
-            self.done.iter().all(|run| run.model != summary),
-            "the model {} was given twice; leave one --model out",
-            summary.name
-        );
         let batch = wiring::batch(self.args.batch, encoder);
         let mut stages = Vec::new();
         let texts: Vec<&str> = task.texts.iter().map(String::as_str).collect();
@@ -160,9 +169,8 @@ impl Runs<'_> {
         if let Some(through) = through {
             self.through_index(&label, &summary, through, &text_rows, task)?;
         }
-        if let Some(r) = self.args.rerank {
-            let named = self.args.matcher.as_deref().unwrap_or(model);
-            self.reranked(&label, summary, named, r as usize, &exact, images, task)?;
+        if let (Some(r), Some(matcher)) = (self.args.rerank, matcher) {
+            self.reranked(&label, summary, matcher, r as usize, &exact, images, task)?;
         }
         Ok(())
     }
@@ -179,7 +187,7 @@ impl Runs<'_> {
         let queries = task.relevance.text_queries() + task.relevance.image_queries();
         let rankings = timed(&mut stages, "rank", "queries", queries, || {
             let progress = bar(None, "queries", self.output);
-            Ok(ranking::exact(images, texts, &task.relevance, self.keep(), &progress)?)
+            Ok(ranking::exact(images, texts, &task.relevance, self.keep(task), &progress)?)
         })?;
         self.push(label, model, Ranking::Exact, &rankings, true, task, stages)?;
         Ok(rankings)
@@ -195,26 +203,34 @@ impl Runs<'_> {
         task: &Task,
     ) -> anyhow::Result<()> {
         let path = self.args.through_index.as_deref().unwrap_or(Path::new("")).display().to_string();
-        let index = |kind: String| Ranking::Index {
+        let index = |kind: String, images: usize| Ranking::Index {
             path: path.clone(),
             kind,
-            images: through.images,
+            images,
             filter: self.args.filter.clone(),
         };
+        let further = through.images.saturating_sub(task.relevance.images());
+        if further > 0 {
+            self.output.note(format_args!(
+                "{further} images of the index are not of the dataset and compete too: what the index costs below is theirs as well"
+            ));
+        }
         let stored = through.vectors(model.dim)?;
-        let keep = self.keep();
+        let keep = self.keep(task);
         let stored =
             ranking::exact(&stored, texts, &task.relevance, keep, &bar(None, "queries", self.output))?;
         let stored_label = format!("{exact}, stored vectors");
-        let ranking = index("exact search over the dataset's stored vectors".into());
+        let kind = "exact search over the dataset's stored vectors".into();
+        let ranking = index(kind, task.relevance.images());
         self.push(stored_label.clone(), model.clone(), ranking, &stored, true, task, Vec::new())?;
 
         let mut stages = Vec::new();
-        let text_to_image = timed(&mut stages, "search the index", "queries", texts.len(), || {
-            through.rank(texts, &task.relevance, keep, self.args.effort)
-        })?;
+        let text_to_image =
+            timed(&mut stages, "search the index, all cores", "queries", texts.len(), || {
+                through.rank(texts, &task.relevance, keep, self.args.effort)
+            })?;
         let label = format!("{exact}, index");
-        let ranking = index(through.kind.clone());
+        let ranking = index(through.kind.clone(), through.images);
         let rankings = Rankings { text_to_image, image_to_text: Vec::new() };
         self.push(label.clone(), model.clone(), ranking, &rankings, false, task, stages)?;
         self.compare(exact, &stored_label, task)?;
@@ -226,24 +242,18 @@ impl Runs<'_> {
         &mut self,
         first_stage: &str,
         model: ModelSummary,
-        matcher: &str,
+        matcher: &ImageTextMatcher,
         k_test: usize,
         first: &Rankings,
         images: &[ImageRef],
         task: &Task,
     ) -> anyhow::Result<()> {
-        let matcher =
-            wiring::matcher_named(matcher, &self.args.runtime, self.args.decode.options(), self.output)
-                .with_context(|| match &self.args.matcher {
-                    Some(_) => "--matcher".to_owned(),
-                    None => "--rerank takes the model's own matcher unless --matcher names one".to_owned(),
-                })?;
         let pairs = ranking::pairs(first, k_test, images.len());
         let count: usize = pairs.iter().map(Vec::len).sum();
         let progress = bar(Some(count as u64), "pairs", self.output);
         let mut stages = Vec::new();
         let rankings = timed(&mut stages, "rerank", "pairs", count, || {
-            ranking::rerank(first, k_test, task, images, &*matcher, &pairs, &progress)
+            ranking::rerank(first, k_test, task, images, matcher, &pairs, &progress)
         })?;
         progress.finish_and_clear();
         let label = match &self.args.matcher {

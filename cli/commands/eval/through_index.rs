@@ -126,5 +126,12 @@ fn ids_of(dataset: &Dataset, snapshot: &Snapshot, index: &Path) -> anyhow::Resul
             index.display()
         );
     }
+    let mut owners = HashMap::new();
+    for (place, id) in found.iter().enumerate() {
+        if let Some(first) = owners.insert(id, place) {
+            let [first, second] = [first, place].map(|place| dataset.images[place].name());
+            bail!("{first} and {second} are one file; a set in which one image is two has no figure");
+        }
+    }
     Ok(found.into_iter().flatten().collect())
 }

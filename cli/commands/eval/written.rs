@@ -24,6 +24,18 @@ impl Said<'_> {
     }
 }
 
+/// Fails when the report would be written over the baseline: a gate that failed once would pass from then on.
+pub fn spare(folder: &Path, baseline: Option<&Path>) -> anyhow::Result<()> {
+    let Some(baseline) = baseline else { return Ok(()) };
+    let report = fs_err::canonicalize(folder)?.join("report.json");
+    anyhow::ensure!(
+        fs_err::canonicalize(baseline)? != report,
+        "--report {} would overwrite the baseline; name another folder",
+        folder.display()
+    );
+    Ok(())
+}
+
 /// Writes `report.json`, `report.md` and `report.html`, the last with small copies of the photographs it shows.
 pub fn write(
     folder: &Path,

@@ -133,7 +133,13 @@ fn published(report: &RetrievalReport, keys: &Keys) -> String {
     let mut near = anchors::table(&published.near);
     near.columns[0].kind = crate::table::Kind::Run;
     for run in report.runs.iter().rev() {
-        near.rows.insert(0, anchors::measured(run, published.same_data));
+        near.rows.insert(
+            0,
+            anchors::measured(
+                run,
+                published.same_data && !anchors::has_further_images(run, report.dataset.images),
+            ),
+        );
     }
     let remark = escape(published.remark);
     let all: Vec<_> = published.near.iter().chain(&published.others).copied().collect();
