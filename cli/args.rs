@@ -15,7 +15,7 @@ use pictor_encoders::{DecodeOptions, Devices, Precision, RuntimeChoice};
 use pictor_query::Mode;
 use pictor_storage::{Dtype, KindChoice};
 
-pub use bench::{BenchAnnArgs, BenchCommand, BenchEncodeArgs, BenchMatchArgs};
+pub use bench::{BenchAnnArgs, BenchCommand, BenchEncodeArgs, BenchMatchArgs, BenchRuntimeArgs};
 pub use care::{CompactArgs, DoctorArgs, ExportArgs, ImportArgs, InspectArgs, VerifyArgs};
 pub use eval::{EvalCommand, EvalHardNegativesArgs, EvalPopeArgs, EvalRetrievalArgs, EvalZeroshotArgs};
 pub use model::{ModelAddArgs, ModelCommand, ModelListArgs, ModelNameArgs, ModelVerifyArgs};

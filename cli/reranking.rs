@@ -12,6 +12,9 @@ use crate::args::{RerankArgs, RuntimeArgs};
 use crate::output::Output;
 use crate::wiring;
 
+/// Bytes of features that are kept unless --rerank-cache-size says otherwise.
+const CACHE_SIZE: u64 = 1 << 30;
+
 /// Most memory for features when the place for them on disk is another process's, in bytes.
 const IN_MEMORY: u64 = 256 << 20;
 
@@ -84,7 +87,7 @@ fn cache(
     mut spec: MatcherSpec,
     output: &Output,
 ) -> anyhow::Result<Option<FeatureCache>> {
-    let budget = args.rerank_cache_size;
+    let budget = args.rerank_cache_size.unwrap_or(CACHE_SIZE);
     if budget == 0 {
         return Ok(None);
     }

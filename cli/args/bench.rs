@@ -19,6 +19,18 @@ pub enum BenchCommand {
     Ann(BenchAnnArgs),
 }
 
+/// On which runtimes, and where, a model is measured.
+#[derive(Debug, Args)]
+pub struct BenchRuntimeArgs {
+    /// Runtimes to measure, with commas; by default every one that is here.
+    #[arg(long = "runtime", value_name = "RUNTIME", value_delimiter = ',',
+          value_parser = names::<RuntimeChoice>(&["tract", "onnxruntime"]))]
+    pub runtimes: Vec<RuntimeChoice>,
+
+    #[command(flatten)]
+    pub placement: PlacementArgs,
+}
+
 /// `pictor bench encode`.
 #[derive(Debug, Args)]
 pub struct BenchEncodeArgs {
@@ -30,13 +42,8 @@ pub struct BenchEncodeArgs {
     #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MODEL")]
     pub model: String,
 
-    /// Runtimes to measure, with commas; by default every one that is here.
-    #[arg(long = "runtime", value_name = "RUNTIME", value_delimiter = ',',
-          value_parser = names::<RuntimeChoice>(&["tract", "onnxruntime"]))]
-    pub runtimes: Vec<RuntimeChoice>,
-
     #[command(flatten)]
-    pub placement: PlacementArgs,
+    pub on: BenchRuntimeArgs,
 
     /// Images the model encodes at a time; by default 32 on a processor and 128 on each GPU.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -62,13 +69,8 @@ pub struct BenchMatchArgs {
     #[arg(long, value_name = "NAME|DIR", default_value = "pictor-mini", env = "PICTOR_MODEL")]
     pub model: String,
 
-    /// Runtimes to measure, with commas; by default every one that is here.
-    #[arg(long = "runtime", value_name = "RUNTIME", value_delimiter = ',',
-          value_parser = names::<RuntimeChoice>(&["tract", "onnxruntime"]))]
-    pub runtimes: Vec<RuntimeChoice>,
-
     #[command(flatten)]
-    pub placement: PlacementArgs,
+    pub on: BenchRuntimeArgs,
 
     /// Texts, one a line; by default four captions of usual lengths.
     #[arg(long, value_name = "FILE")]

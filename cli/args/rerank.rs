@@ -17,7 +17,14 @@ pub struct RerankArgs {
     pub rerank_cache: Option<PathBuf>,
 
     /// Most that is kept there: bytes, or with K, M or G (times 1024) behind the number; 0 keeps nothing. What was not used for longest
-    /// goes first.
-    #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = pictor_core::parse_size)]
-    pub rerank_cache_size: u64,
+    /// goes first. 1G unless it says otherwise.
+    #[arg(long, value_name = "BYTES", value_parser = pictor_core::parse_size)]
+    pub rerank_cache_size: Option<u64>,
+}
+
+impl RerankArgs {
+    /// Whether anything was said about reranking.
+    pub fn given(&self) -> bool {
+        self.matcher.is_some() || self.rerank_cache.is_some() || self.rerank_cache_size.is_some()
+    }
 }

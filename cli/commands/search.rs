@@ -15,8 +15,8 @@ use crate::wiring;
 pub fn run(args: SearchArgs, output: &Output) -> anyhow::Result<Outcome> {
     let queries = queries(&args)?;
     ensure!(
-        args.rerank.is_some() || (args.reranking.matcher.is_none() && args.reranking.rerank_cache.is_none()),
-        "--matcher and --rerank-cache are for reranking; add --rerank, or leave them out"
+        args.rerank.is_some() || !args.reranking.given(),
+        "--matcher, --rerank-cache and --rerank-cache-size are for reranking; add --rerank, or leave them out"
     );
     let image = args.image.as_deref().map(fs_err::read).transpose()?;
     let (engine, encoder) = wiring::engine(

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use pictor_web_ui::{ServeOptions, Shutdown};
 
 use crate::args::ServeArgs;
@@ -33,6 +33,10 @@ pub fn run(args: ServeArgs, output: &Output) -> anyhow::Result<Outcome> {
     };
     let engine = match reranking::reranker(&args.reranking, &place, true, output)? {
         Some(reranker) => engine.with_reranker(reranker),
+        None if args.reranking.given() => bail!(
+            "this index was made with '{own}', which has no matcher to rerank by; {}",
+            reranking::with_matchers()
+        ),
         None => engine,
     };
     // Not the library's path, which is nobody's business on the other end of a connection.

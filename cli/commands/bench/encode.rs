@@ -12,12 +12,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use pictor_core::{Encoder, PreparedImage};
-use pictor_encoders::{DualEncoder, ModelError, ModelFolder, RuntimeChoice};
+use pictor_encoders::DualEncoder;
 use pictor_indexer::IndexOptions;
 use pictor_storage::{KindChoice, Store};
 use serde::Serialize;
 
-use super::{photographs, timed};
+use super::{Measured, on_runtimes, photographs, timed};
 use crate::args::BenchEncodeArgs;
 use crate::embed_files;
 use crate::exit::Outcome;
@@ -73,28 +73,11 @@ pub fn run(args: BenchEncodeArgs, output: &Output) -> anyhow::Result<Outcome> {
     let files = photographs(&args.photos, args.images)?;
     let sizes = files.iter().map(|file| Ok(fs_err::metadata(file)?.len()));
     let bytes = sizes.sum::<anyhow::Result<u64>>()?;
-    let asked = match args.runtimes.as_slice() {
-        [] => &[RuntimeChoice::OnnxRuntime, RuntimeChoice::Tract],
-        named => named,
-    };
-    let (mut runtimes, mut not_measured) = (Vec::new(), Vec::new());
-    for choice in asked {
-        let folder = ModelFolder::find(&args.model)?;
-        let options = wiring::runtime_options(*choice, &args.placement, output);
-        match DualEncoder::open(&folder, &options) {
-            Ok(encoder) => {
-                output.note(format_args!("measuring {} ({})", encoder.runtime(), encoder.precision()));
-                runtimes.push(measure(Arc::new(encoder), &files, &args)?);
-            }
-            // By default what is not here is left out; what was named has to be here.
-            Err(error @ (ModelError::NoOnnxRuntime { .. } | ModelError::TractDevice { .. }))
-                if args.runtimes.is_empty() =>
-            {
-                not_measured.push(error.to_string());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let measured = on_runtimes(&args.model, &args.on, output, DualEncoder::open, |encoder| {
+        output.note(format_args!("measuring {} ({})", encoder.runtime(), encoder.precision()));
+        measure(Arc::new(encoder), &files, &args)
+    })?;
+    let Measured { runtimes, not_measured } = measured;
     let (images, rounds) = (files.len(), args.rounds);
     let cpu_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let photos = args.photos;
@@ -194,7 +177,8 @@ fn index(
 ) -> anyhow::Result<()> {
     let dir = std::env::temp_dir().join(format!("pictor-bench-{}", std::process::id()));
     let store = Store::create(&dir, encoder.spec(), KindChoice::default())?;
-    let options = IndexOptions { batch, prepare_threads: args.placement.threads, ..IndexOptions::default() };
+    let options =
+        IndexOptions { batch, prepare_threads: args.on.placement.threads, ..IndexOptions::default() };
     let report = pictor_indexer::index(files, &store, encoder, &options, &(), &AtomicBool::new(false));
     drop(store);
     // Removed whatever the outcome was.

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use pictor_core::{ImageFeatures, Matcher, PreparedImage, TextFeatures};
-use pictor_encoders::{ImageTextMatcher, ModelError, ModelFolder, RuntimeChoice};
+use pictor_encoders::ImageTextMatcher;
 use serde::Serialize;
 
-use super::{photographs, timed};
+use super::{Measured, on_runtimes, photographs, timed};
 use crate::args::BenchMatchArgs;
 use crate::exit::Outcome;
 use crate::output::Output;
-use crate::wiring;
 
 /// Captions of COCO's usual lengths; pairs with longer texts take longer.
 const CAPTIONS: [&str; 4] = [
@@ -67,31 +66,11 @@ struct Pairs {
 pub fn run(args: BenchMatchArgs, output: &Output) -> anyhow::Result<Outcome> {
     let files = photographs(&args.photos, args.images)?;
     let texts = texts(args.texts.as_deref())?;
-    let asked = match args.runtimes.as_slice() {
-        [] => &[RuntimeChoice::OnnxRuntime, RuntimeChoice::Tract],
-        named => named,
-    };
-    let (mut runtimes, mut not_measured) = (Vec::new(), Vec::new());
-    for choice in asked {
-        let folder = ModelFolder::find(&args.model)?;
-        match ImageTextMatcher::open(&folder, &wiring::runtime_options(*choice, &args.placement, output)) {
-            Ok(matcher) => {
-                output.note(format_args!(
-                    "measuring {} ({})",
-                    matcher.runtime(),
-                    matcher.towers().precision()
-                ));
-                runtimes.push(measure(&matcher, &files, &texts, &args)?);
-            }
-            // By default what is not here is left out; what was named has to be here.
-            Err(error @ (ModelError::NoOnnxRuntime { .. } | ModelError::TractDevice { .. }))
-                if args.runtimes.is_empty() =>
-            {
-                not_measured.push(error.to_string());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let measured = on_runtimes(&args.model, &args.on, output, ImageTextMatcher::open, |matcher| {
+        output.note(format_args!("measuring {} ({})", matcher.runtime(), matcher.towers().precision()));
+        measure(&matcher, &files, &texts, &args)
+    })?;
+    let Measured { runtimes, not_measured } = measured;
     let cpu_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (photos, images, texts, rounds) = (args.photos, files.len(), texts.len(), args.rounds);
     let benchmark = Benchmark { photos, images, texts, cpu_cores, rounds, runtimes, not_measured };
